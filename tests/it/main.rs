@@ -1,0 +1,1 @@
+//! The integration tests, one journey a module, in one binary.

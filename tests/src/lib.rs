@@ -1,0 +1,1 @@
+//! Fakes at Pitcrew's boundaries: what the integration tests and `make demo` put on the other side.
