@@ -1,1 +1,3 @@
+//! alertd's program: flags, then the library.
+
 fn main() {}

@@ -1,1 +1,3 @@
+//! The exporter's program: flags, then the library.
+
 fn main() {}

@@ -1,1 +1,4 @@
 //! The integration tests, one journey a module, in one binary.
+
+mod licences;
+mod tidy;

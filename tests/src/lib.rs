@@ -1,1 +1,7 @@
 //! Fakes at Pitcrew's boundaries: what the integration tests and `make demo` put on the other side.
+
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
+pub mod peers;
+pub mod programs;
+pub mod wait;

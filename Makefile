@@ -1,0 +1,37 @@
+# Thin: each target is a few lines; the work is in the programs and tests.
+.PHONY: up demo test check programs peers sweep bench dist
+SHELL := /bin/bash
+CARGO ?= cargo
+
+up: ## Pitcrew on this host, without configuration
+	$(CARGO) build --release --locked -p pitcrew-alertd
+	target/release/pitcrew-alertd up
+
+demo: ## a simulated fleet, a fault, the failover before your eyes
+	$(CARGO) build --locked --workspace
+	target/debug/demo
+
+test: peers check programs ## everything: formatting, lints, unit and integration tests
+	$(CARGO) test --locked --workspace
+
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+programs:
+	$(CARGO) build --locked --workspace
+
+peers: ## the real programs that tests compare with, into target/peers
+	tests/peers.sh
+
+sweep: peers programs ## the long form of the crash tests
+	PITCREW_SWEEP=200 $(CARGO) test --locked -p pitcrew-tests --test it crash -- --nocapture
+
+bench: peers ## figures beside the peers, for BENCHMARKS.md
+	$(CARGO) build --release --locked -p pitcrew-exporter -p pitcrew-alertd
+	tests/bench.sh
+
+dist: ## release binaries, rules, dashboards and units in one archive
+	$(CARGO) build --release --locked -p pitcrew-exporter -p pitcrew-alertd
+	tar -czf target/pitcrew.tar.gz README.md LICENSE CHANGELOG.md rules runbooks dashboards deploy \
+		-C target/release pitcrew-exporter pitcrew-alertd

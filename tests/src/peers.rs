@@ -1,0 +1,46 @@
+//! Where `tests/peers.sh` put the real programs and schemas that tests compare Pitcrew with.
+
+use std::path::{Path, PathBuf};
+
+pub fn prometheus() -> PathBuf {
+    program("prometheus")
+}
+
+pub fn promtool() -> PathBuf {
+    program("promtool")
+}
+
+pub fn alertmanager() -> PathBuf {
+    program("prometheus-alertmanager")
+}
+
+pub fn amtool() -> PathBuf {
+    program("amtool")
+}
+
+pub fn node_exporter() -> PathBuf {
+    program("prometheus-node-exporter")
+}
+
+/// GitHub's published OpenAPI description of its REST API.
+pub fn openapi() -> PathBuf {
+    present(root().join("api.github.com.json"))
+}
+
+fn program(name: &str) -> PathBuf {
+    present(root().join("usr/bin").join(name))
+}
+
+fn root() -> PathBuf {
+    match std::env::var_os("PITCREW_PEERS") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers"),
+    }
+}
+
+/// A test without its peer fails and says how to get it: a skipped comparison proves nothing.
+#[track_caller]
+fn present(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "{} is missing: run `make peers` (or `make test`)", path.display());
+    path
+}
