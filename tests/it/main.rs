@@ -1,4 +1,6 @@
 //! The integration tests, one journey a module, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
+
 mod licences;
 mod tidy;
