@@ -3,7 +3,148 @@
 pub mod duration;
 pub mod yaml;
 
+use std::path::Path;
+use std::time::Duration;
+
+use crate::collectors::{COLLECTORS, HostConfig};
+use crate::server::WebConfig;
+use yaml::Invalid;
+
+/// Where the exporter listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9610";
+
 /// exporter.yaml; every key is optional.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {}
+pub struct Config {
+    /// Address and port of the HTTP server.
+    pub listen: String,
+    pub web: WebConfig,
+    pub collectors: Collectors,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: DEFAULT_LISTEN.to_owned(),
+            web: WebConfig::default(),
+            collectors: Collectors::default(),
+        }
+    }
+}
+
+/// Which collectors run, and the settings of each.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collectors {
+    /// Longest time that a scrape waits for one collector.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// Names of collectors that run although they do not by default.
+    pub on: Vec<String>,
+    /// Names of collectors that do not run.
+    pub off: Vec<String>,
+    pub host: HostConfig,
+}
+
+impl Default for Collectors {
+    fn default() -> Collectors {
+        Collectors {
+            timeout: Duration::from_secs(5),
+            on: Vec::new(),
+            off: Vec::new(),
+            host: HostConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what types cannot; `file` is only for the message.
+    pub fn check(&self, file: &Path) -> Result<(), Invalid> {
+        self.web.check(file)?;
+        let Collectors { timeout, on, off, host } = &self.collectors;
+        if !(Duration::from_millis(1)..=Duration::from_secs(600)).contains(timeout) {
+            let found = duration::format(*timeout);
+            return Err(Invalid::value(file, "collectors.timeout", "1ms to 10m", found));
+        }
+        for (key, names) in [("collectors.on", on), ("collectors.off", off)] {
+            for name in names {
+                check_name(file, key, name)?;
+            }
+        }
+        if let Some(both) = on.iter().find(|name| off.contains(name)) {
+            let expected = "each name in one of `on` and `off`";
+            return Err(Invalid::value(file, "collectors.on", expected, both));
+        }
+        host.check(file)
+    }
+}
+
+fn check_name(file: &Path, key: &str, name: &str) -> Result<(), Invalid> {
+    let names = || COLLECTORS.iter().map(|entry| entry.name);
+    if names().any(|known| known == name) {
+        return Ok(());
+    }
+    let nearest = names().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let expected = match nearest {
+        Some(nearest) => format!("the name of a collector, such as {nearest}"),
+        None => "the name of a collector".to_owned(),
+    };
+    Err(Invalid::value(file, key, expected, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let file = Path::new("exporter.yaml");
+        match yaml::parse::<Config>(file, text) {
+            Ok(config) => config.check(file).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn bad_files_name_key_and_expectation() {
+        for (text, want) in [
+            ("listten: x", "did you mean `listen`?"),
+            ("collectors: { hots: {} }", "did you mean `host`?"),
+            ("collectors: { host: { proc_rot: /x } }", "did you mean `proc_root`?"),
+            (
+                "collectors: { off: [laodavg] }",
+                "collectors.off: expected the name of a collector, such as loadavg, found laodavg",
+            ),
+            ("collectors: { timeout: 0 }", "collectors.timeout: expected 1ms to 10m, found 0s"),
+            ("collectors: { timeout: 5 }", "expected a duration"),
+            ("collectors: { on: [cpu], off: [cpu] }", "each name in one of"),
+            (
+                "web: { users: { ann: {} } }",
+                "web.users.ann: expected password_file or token_file, found neither",
+            ),
+            ("web: { users: { ann: { role: root } } }", "line 1"),
+            ("web: { tls: { cert_file: a } }", "key_file"),
+            (
+                "collectors: { host: { proc_root: relative } }",
+                "host.proc_root: expected an absolute path",
+            ),
+            ("listen: [", "line"),
+            ("- a", "line"),
+        ] {
+            let error = error(text);
+            assert!(error.contains(want), "{text}: {error}");
+            assert!(error.starts_with("exporter.yaml: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_and_a_full_one_are_good() {
+        let file = Path::new("exporter.yaml");
+        for text in [
+            "",
+            "listen: \"[::1]:0\"\ncollectors: { timeout: 2s, off: [cpu], host: { root: /host } }",
+        ] {
+            yaml::parse::<Config>(file, text).unwrap().check(file).unwrap();
+        }
+    }
+}

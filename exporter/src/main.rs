@@ -1,3 +1,273 @@
-//! The exporter's program: flags, then the library.
+//! Flags, logging, signals; everything else is the library.
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::http::HeaderMap;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pitcrew_exporter::app::App;
+use pitcrew_exporter::config::Config;
+use pitcrew_exporter::config::yaml::{self, Invalid};
+use pitcrew_exporter::exposition::Format;
+use pitcrew_exporter::{collectors, metrics_md, scrape, server};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use tracing_subscriber::EnvFilter;
+
+/// What ends the program when its configuration is wrong.
+const BAD_CONFIG: u8 = 2;
+/// Longest wait for collectors that hang, after the server has ended.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Metrics of this host and its CI runners, for Prometheus.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  pitcrew-exporter once                             print this host's metrics, once
+  pitcrew-exporter run                              serve http://127.0.0.1:9610/metrics
+  pitcrew-exporter check --config exporter.yaml     is the file good, and what would run?
+  PITCREW_EXPORTER_LISTEN=127.0.0.1:9700 pitcrew-exporter run
+
+exporter.yaml, with every key at its default:
+  listen: 127.0.0.1:9610
+  web: { users: {}, hosts: [], protect_loopback: false }   # and tls: { cert_file, key_file }
+  collectors:
+    timeout: 5s
+    on: []                                                  # names that `check` prints
+    off: []
+    host: { proc_root: /proc, sys_root: /sys, root: / }
+
+Flags go before the environment, the environment before the file. SIGHUP reads the file again.
+Beyond loopback it serves only with web.tls and web.users, or with --insecure-listen."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve /metrics until SIGTERM
+    Run {
+        #[command(flatten)]
+        settings: Settings,
+        /// Serve everybody beyond loopback, without TLS and users
+        #[arg(long, env = "PITCREW_EXPORTER_INSECURE_LISTEN")]
+        insecure_listen: bool,
+    },
+    /// Print the metrics once and exit
+    Once {
+        #[command(flatten)]
+        settings: Settings,
+        #[arg(long, value_enum, default_value_t = Text::Prometheus)]
+        format: Text,
+    },
+    /// Check the configuration, change nothing, and print what would be collected
+    Check {
+        #[command(flatten)]
+        settings: Settings,
+        /// Print METRICS.md instead
+        #[arg(long)]
+        metrics_md: bool,
+    },
+}
+
+#[derive(Args)]
+struct Settings {
+    /// YAML file; without it, the defaults
+    #[arg(long, value_name = "FILE", env = "PITCREW_EXPORTER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port to serve on, instead of the file's
+    #[arg(long, value_name = "ADDR", env = "PITCREW_EXPORTER_LISTEN")]
+    listen: Option<String>,
+    /// What to log, such as info, debug or pitcrew_exporter=debug
+    #[arg(long, value_name = "FILTER", env = "PITCREW_EXPORTER_LOG", default_value = "info")]
+    log: String,
+    /// Log JSON objects instead of lines
+    #[arg(long, env = "PITCREW_EXPORTER_LOG_JSON")]
+    log_json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Text {
+    Prometheus,
+    Openmetrics,
+}
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let result = match Cli::parse().command {
+        Command::Run { settings, insecure_listen } => {
+            with_config(settings, |settings, config| run(settings, config, insecure_listen))
+        }
+        Command::Once { settings, format } => {
+            with_config(settings, |_, config| once(&config, format))
+        }
+        Command::Check { settings, metrics_md } => {
+            with_config(settings, |_, config| check(&config, metrics_md))
+        }
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts logging, loads and checks the configuration, and hands it on.
+fn with_config(
+    settings: Settings,
+    then: impl FnOnce(Settings, Config) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let filter = match EnvFilter::try_new(&settings.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            complain(&format!("--log: expected a filter such as info, found an error: {error}"));
+            return Ok(ExitCode::from(BAD_CONFIG));
+        }
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if settings.log_json {
+        log.json().init();
+    } else {
+        log.with_ansi(false).init();
+    }
+    match load(settings.config.as_deref(), settings.listen.as_deref()) {
+        Ok(config) => then(settings, config),
+        Err(error) => {
+            complain(&format!("{:#}", anyhow::Error::new(error)));
+            Ok(ExitCode::from(BAD_CONFIG))
+        }
+    }
+}
+
+fn load(file: Option<&Path>, listen: Option<&str>) -> Result<Config, Invalid> {
+    let mut config: Config = file.map_or_else(|| Ok(Config::default()), yaml::load)?;
+    if let Some(listen) = listen {
+        config.listen = listen.to_owned();
+    }
+    config.check(file.unwrap_or(Path::new("default configuration")))?;
+    Ok(config)
+}
+
+/// One thread serves; each collector under way has one of its own, which it may block.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(collectors::COLLECTORS.len() * 2 + 8)
+        .thread_keep_alive(Duration::from_secs(90))
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn run(settings: Settings, config: Config, insecure_listen: bool) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let bound = server::bind(&config.listen, &config.web, insecure_listen).await?;
+        let app = App::new(
+            &config,
+            Some(Box::new(move || load(settings.config.as_deref(), settings.listen.as_deref()))),
+        );
+        tokio::spawn(signals(Arc::clone(&app), stop.clone(), stop.clone().drop_guard()));
+        tokio::spawn(watchdog(stop.clone()));
+        notify(&[NotifyState::Ready]);
+        server::serve(bound, app.router(), stop).await?;
+        anyhow::Ok(())
+    });
+    // A collector may hang in the kernel; the program does not wait for it.
+    runtime.shutdown_timeout(LINGER);
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Ends with SIGTERM or SIGINT, reloads on SIGHUP.
+async fn signals(
+    app: Arc<App>,
+    stop: CancellationToken,
+    _stops_when_this_ends: tokio_util::sync::DropGuard,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = stop.cancelled() => break,
+            _ = hang_up.recv() => {
+                let mut state = vec![NotifyState::Reloading];
+                state.extend(NotifyState::monotonic_usec_now());
+                notify(&state);
+                // The outcome is in the log and the metric.
+                app.reload().ok();
+                notify(&[NotifyState::Ready]);
+            }
+        }
+    }
+    info!("stopping");
+    notify(&[NotifyState::Stopping]);
+    Ok(())
+}
+
+/// Tells systemd that the program lives, at twice the pace it asks for.
+async fn watchdog(stop: CancellationToken) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "cannot notify systemd");
+    }
+}
+
+fn once(config: &Config, format: Text) -> anyhow::Result<ExitCode> {
+    let format = match format {
+        Text::Prometheus => Format::Text004,
+        Text::Openmetrics => Format::OpenMetrics100,
+    };
+    let runtime = runtime()?;
+    let page = runtime.block_on(App::new(config, None).page(&HeaderMap::new(), format));
+    runtime.shutdown_timeout(LINGER);
+    print(&page)
+}
+
+fn check(config: &Config, metrics_md: bool) -> anyhow::Result<ExitCode> {
+    if metrics_md {
+        return print(&metrics_md::render());
+    }
+    if let Err(error) = config.web.check_files() {
+        complain(&format!("{:#}", anyhow::Error::new(error)));
+        return Ok(ExitCode::from(BAD_CONFIG));
+    }
+    let mut text = format!("configuration is good; would serve {} and collect:\n", config.listen);
+    for entry in scrape::enabled(config) {
+        text.push_str(&format!("  {:<12} {} metric families\n", entry.name, entry.descs.len()));
+    }
+    print(&text)
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of the program, to a person")]
+fn complain(text: &str) {
+    eprintln!("pitcrew-exporter: {text}");
+}
+
+/// Writes to standard output; a reader that went away, such as `head`, is no error.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -51,12 +51,12 @@ impl Desc {
 }
 
 /// Families by name, each with its samples in the order they were added.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Families {
     families: Vec<Family>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Family {
     pub name: Cow<'static, str>,
     pub help: Cow<'static, str>,
@@ -65,7 +65,7 @@ pub struct Family {
 }
 
 /// One line of an exposition.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// `_bucket`, `_sum`, `_count` of a histogram; empty otherwise.
     pub suffix: &'static str,
@@ -125,9 +125,15 @@ impl Families {
 
     /// Adds what another collector filled; samples of one family end up together.
     pub fn merge(&mut self, other: Families) {
-        for Family { name, help, kind, samples } in other.families {
-            self.named(name, help, kind).samples.extend(samples);
+        for family in other.families {
+            self.push(family);
         }
+    }
+
+    /// Adds a family that was read elsewhere; see [`Families::merge`].
+    pub fn push(&mut self, family: Family) {
+        let Family { name, help, kind, samples } = family;
+        self.named(name, help, kind).samples.extend(samples);
     }
 
     fn family(&mut self, desc: &Desc) -> &mut Family {
