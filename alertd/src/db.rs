@@ -1,6 +1,8 @@
 //! The SQLite handle. This module and its children are the only ones that know rusqlite.
 
 pub mod migrations;
+pub mod notification_log;
+pub mod outbox;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -1,0 +1,143 @@
+use super::*;
+use std::path::Path;
+
+fn hashes(text: &str) -> Hashes {
+    text.chars().map(String::from).collect()
+}
+
+fn lane() -> Lane {
+    Lane { group_key: "{}:{}".into(), integration: "team/webhook[0]".into() }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp(seconds * 1000)
+}
+
+async fn add(outbox: &Outbox, id: &str, firing: &str, resolved: &str, repeat: bool) -> usize {
+    let update = Update {
+        firing: hashes(firing),
+        resolved: hashes(resolved),
+        memory: String::new(),
+        message: Some(Message {
+            delivery_id: id.to_owned(),
+            payload: String::new(),
+            fired_at: None,
+            repeat,
+        }),
+    };
+    outbox.flush(vec![lane()], at(0), move |_, _| Some(update.clone())).await.unwrap()
+}
+
+async fn claim(outbox: &Outbox, now: i64) -> Vec<Claimed> {
+    outbox.claim(lane().integration, 9, at(now)).await.unwrap()
+}
+
+async fn entry(outbox: &Outbox) -> Option<LogEntry> {
+    outbox.db.call(|tx| log::find(tx, &lane())).await.unwrap()
+}
+
+fn open(folder: &Path) -> Outbox {
+    Outbox::new(Db::open(folder).unwrap())
+}
+
+#[tokio::test]
+async fn a_lane_is_in_order_and_a_later_row_waits_for_the_earlier() {
+    let outbox = Outbox::new(Db::in_memory().unwrap());
+    add(&outbox, "1", "a", "", false).await;
+    add(&outbox, "2", "", "a", false).await;
+    let first = claim(&outbox, 0).await;
+    assert_eq!(first.iter().map(|row| row.delivery_id.as_str()).collect::<Vec<_>>(), ["1"]);
+    assert!(claim(&outbox, 0).await.is_empty());
+    let retry = Outcome::Retry { due_at: at(9), error: "503".into(), perhaps: false };
+    outbox.record(first[0].id, retry, at(1)).await.unwrap();
+    assert!(claim(&outbox, 8).await.is_empty());
+    assert_eq!(outbox.next_due(at(8)).await.unwrap(), Some(at(9)));
+    let again = claim(&outbox, 9).await;
+    assert_eq!((again[0].delivery_id.as_str(), again[0].attempts), ("1", 2));
+    outbox.record(again[0].id, Outcome::Delivered, at(9)).await.unwrap();
+    let second = claim(&outbox, 9).await;
+    assert_eq!((second[0].delivery_id.as_str(), &second[0].told), ("2", &hashes("a")));
+    outbox.record(second[0].id, Outcome::Delivered, at(9)).await.unwrap();
+    assert!(entry(&outbox).await.unwrap().told.is_empty());
+    assert_eq!(outbox.depth().await.unwrap(), (0, None));
+    assert_eq!(outbox.prune(at(10)).await.unwrap(), 3, "two rows and the lane");
+}
+
+#[tokio::test]
+async fn repeats_merge_into_what_still_waits_and_changes_do_not() {
+    let outbox = Outbox::new(Db::in_memory().unwrap());
+    assert_eq!(add(&outbox, "1", "a", "", false).await, 1);
+    assert_eq!(add(&outbox, "2", "a", "", true).await, 0);
+    assert_eq!(add(&outbox, "3", "ab", "", false).await, 1);
+    assert_eq!(entry(&outbox).await.unwrap().sequence, 3);
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_not_taken_as_told() {
+    for (perhaps, told) in [(false, ""), (true, "a")] {
+        let outbox = Outbox::new(Db::in_memory().unwrap());
+        add(&outbox, "1", "a", "", false).await;
+        let row = claim(&outbox, 0).await.remove(0);
+        let failed = Outcome::Failed { error: "404".into(), perhaps };
+        outbox.record(row.id, failed, at(5)).await.unwrap();
+        let entry = entry(&outbox).await.unwrap();
+        assert_eq!((&entry.told, &entry.firing), (&hashes(told), &hashes(told)));
+        let failures = outbox.failures(10).await.unwrap();
+        assert_eq!((failures[0].error.as_str(), failures[0].failed_at), ("404", at(5)));
+    }
+}
+
+#[tokio::test]
+async fn rows_of_receivers_that_are_gone_are_given_up() {
+    let outbox = Outbox::new(Db::in_memory().unwrap());
+    add(&outbox, "1", "a", "", false).await;
+    assert!(outbox.fail_unknown(vec![lane().integration], at(1)).await.unwrap().is_empty());
+    assert_eq!(outbox.fail_unknown(Vec::new(), at(1)).await.unwrap(), [lane()]);
+    assert!(claim(&outbox, 9).await.is_empty());
+}
+
+/// Steps of one delivery; the process is killed after the given number of them.
+async fn deliver_until_killed(folder: &Path, kill_after: usize, got: &mut Vec<String>) -> usize {
+    let mut steps = 0;
+    let mut alive = || {
+        steps += 1;
+        steps <= kill_after
+    };
+    let outbox = open(folder);
+    let lost = outbox.recover(at(0)).await.unwrap().len();
+    while alive() {
+        let Some(row) = claim(&outbox, 0).await.pop() else { break };
+        if !alive() {
+            break;
+        }
+        got.push(row.delivery_id);
+        if !alive() {
+            break;
+        }
+        outbox.record(row.id, Outcome::Delivered, at(0)).await.unwrap();
+    }
+    lost
+}
+
+#[tokio::test]
+async fn a_kill_at_any_step_repeats_at_most_one_notification_under_its_id() {
+    for kill_after in 0..8 {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = open(folder.path());
+        add(&outbox, "1", "a", "", false).await;
+        add(&outbox, "2", "", "a", false).await;
+        drop(outbox);
+        let mut got = Vec::new();
+        deliver_until_killed(folder.path(), kill_after, &mut got).await;
+        let possible = deliver_until_killed(folder.path(), usize::MAX, &mut got).await;
+        let mut once = got.clone();
+        once.dedup();
+        assert_eq!(once, ["1", "2"], "killed after {kill_after}: {got:?}");
+        let repeats = got.len() - 2;
+        assert!(
+            repeats <= possible,
+            "killed after {kill_after}: {repeats} repeats, {possible} counted"
+        );
+        assert!(possible <= 1);
+    }
+}

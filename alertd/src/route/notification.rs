@@ -1,0 +1,161 @@
+//! One message about one alert group, as data: what the outbox keeps and the notifiers render.
+
+use std::collections::BTreeMap;
+
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+use crate::db::notification_log::{Hashes, Lane};
+use crate::model::alert::Alert;
+use crate::model::labels::Labels;
+use crate::model::sample::Timestamp;
+
+use super::dedup::Reason;
+
+/// Alerts that one notification spells out; the rest is counted.
+pub const MAX_ALERTS: usize = 1000;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notification {
+    pub receiver: String,
+    pub group_key: String,
+    pub group_labels: BTreeMap<String, String>,
+    pub reason: Reason,
+    /// Firing ones first.
+    pub alerts: Vec<NotifiedAlert>,
+    /// Alerts beyond `MAX_ALERTS`.
+    pub truncated: u64,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotifiedAlert {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// Pool and member: shown, and never part of the alert's identity.
+    pub extra: Vec<(String, String)>,
+    pub starts_at: Timestamp,
+    /// `None` while it fires.
+    pub ends_at: Option<Timestamp>,
+    pub generator_url: String,
+    pub fingerprint: String,
+}
+
+impl NotifiedAlert {
+    pub fn new(alert: &Alert, resolved: bool, extra: Vec<(String, String)>) -> NotifiedAlert {
+        NotifiedAlert {
+            labels: alert.labels.to_map(),
+            annotations: alert.annotations.clone(),
+            extra,
+            starts_at: alert.starts_at,
+            ends_at: resolved.then_some(alert.ends_at),
+            generator_url: alert.generator_url.clone(),
+            fingerprint: alert.fingerprint().to_string(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        self.label("alertname")
+    }
+
+    /// The label's value, or nothing.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+
+    pub fn annotation(&self, name: &str) -> &str {
+        self.annotations.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Notification {
+    /// Drops resolved alerts of whose firing the receiver never heard.
+    pub fn retain_told(&mut self, told: &Hashes) {
+        self.alerts.retain(|alert| alert.ends_at.is_none() || told.contains(&alert.fingerprint));
+    }
+
+    pub fn firing(&self) -> impl Iterator<Item = &NotifiedAlert> {
+        self.alerts.iter().filter(|alert| alert.ends_at.is_none())
+    }
+
+    pub fn is_resolved(&self) -> bool {
+        self.firing().next().is_none()
+    }
+}
+
+/// What every one of the maps has, with the same value.
+pub fn common<'a>(
+    mut maps: impl Iterator<Item = &'a BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let mut common = maps.next().cloned().unwrap_or_default();
+    for map in maps {
+        common.retain(|name, value| map.get(name) == Some(value));
+    }
+    common
+}
+
+/// The id that every attempt at one notification carries, and no other notification: from its lane,
+/// its place in the lane, and each alert's identity, start and state.
+pub fn delivery_id(lane: &Lane, sequence: u64, notification: &Notification) -> String {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut feed = |text: &str| {
+        hash.update(&(text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    };
+    feed(&lane.group_key);
+    feed(&lane.integration);
+    feed(&sequence.to_string());
+    feed(&notification.at.0.to_string());
+    for alert in &notification.alerts {
+        feed(&alert.fingerprint);
+        feed(&alert.starts_at.0.to_string());
+        feed(if alert.ends_at.is_some() { "resolved" } else { "firing" });
+    }
+    hex(hash.finish().as_ref())
+}
+
+/// The first 16 bytes as 32 hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the log keeps so that the end of an alert can be told after a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    pub group_labels: BTreeMap<String, String>,
+    pub alerts: Vec<Remembered>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    starts_at: Timestamp,
+    generator_url: String,
+}
+
+impl Remembered {
+    pub fn new(alert: &Alert) -> Remembered {
+        Remembered {
+            labels: alert.labels.to_map(),
+            annotations: alert.annotations.clone(),
+            starts_at: alert.starts_at,
+            generator_url: alert.generator_url.clone(),
+        }
+    }
+
+    /// The alert as firing until `ends_at`.
+    pub fn alert(&self, ends_at: Timestamp) -> Alert {
+        Alert {
+            labels: labels(&self.labels),
+            annotations: self.annotations.clone(),
+            starts_at: self.starts_at,
+            ends_at,
+            generator_url: self.generator_url.clone(),
+        }
+    }
+}
+
+pub fn labels(map: &BTreeMap<String, String>) -> Labels {
+    Labels::from_pairs(map.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
