@@ -4,12 +4,11 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 up: ## Pitcrew on this host, without configuration
-	$(CARGO) build --release --locked -p pitcrew-alertd
-	target/release/pitcrew-alertd up
+	$(CARGO) run --release --locked -p pitcrew-alertd -- up
 
 demo: ## a simulated fleet, a fault, the failover before your eyes
 	$(CARGO) build --locked --workspace
-	target/debug/demo
+	$(CARGO) run --locked -p pitcrew-tests --bin demo
 
 test: peers check programs ## everything: formatting, lints, unit and integration tests
 	$(CARGO) test --locked --workspace

@@ -1,5 +1,6 @@
 //! The built programs that tests start, refused when missing or older than their source.
 
+use std::env::current_exe;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -25,7 +26,8 @@ pub fn fake_runner() -> PathBuf {
 fn built(name: &str) -> PathBuf {
     let folder = match std::env::var_os("PITCREW_PROGRAMS") {
         Some(folder) => PathBuf::from(folder),
-        None => workspace().join("target/debug"),
+        // The test itself lies in `deps`, one folder below the programs of the same build.
+        None => current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf(),
     };
     let path = folder.join(name);
     let made = fs::metadata(&path).and_then(|meta| meta.modified());
