@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
+mod dashboards;
 mod licences;
 mod tidy;

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 pub mod peers;
+pub mod process;
 pub mod programs;
 pub mod wait;

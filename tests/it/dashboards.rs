@@ -1,0 +1,313 @@
+//! Dashboards are code: well formed, made of metrics that exist, and every query gives data.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use pitcrew_exporter::clock;
+use pitcrew_exporter::collectors::COLLECTORS;
+use pitcrew_tests::process::Process;
+use pitcrew_tests::{peers, programs, wait};
+use serde_json::Value;
+
+/// What Prometheus itself writes, beside what the exporters say.
+const BY_PROMETHEUS: &[&str] = &["up", "scrape_duration_seconds", "ALERTS"];
+/// The exporter's metrics about itself.
+const ABOUT_ITSELF: &str = "pitcrew_exporter_";
+
+/// Six hours of samples, one a minute, ending now.
+const MINUTES: u64 = 360;
+
+struct Query {
+    panel: String,
+    expr: String,
+    instant: bool,
+}
+
+fn dashboards() -> Vec<(String, Value)> {
+    let files = fs::read_dir(programs::workspace().join("dashboards")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let found: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, serde_json::from_str(&text).unwrap())
+        })
+        .collect();
+    assert!(!found.is_empty(), "no dashboard found");
+    found
+}
+
+fn panels(dashboard: &Value) -> &Vec<Value> {
+    dashboard["panels"].as_array().unwrap()
+}
+
+fn queries(dashboard: &Value) -> Vec<Query> {
+    let mut found = Vec::new();
+    for panel in panels(dashboard) {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            found.push(Query {
+                panel: panel["title"].as_str().unwrap().to_owned(),
+                expr: substitute(target["expr"].as_str().unwrap()),
+                instant: target["instant"] == true,
+            });
+        }
+    }
+    found
+}
+
+/// What Grafana does before it sends a query.
+fn substitute(expr: &str) -> String {
+    let values = [("$__rate_interval", "5m"), ("$__range", "6h"), ("$instance", ".+")];
+    values.iter().fold(expr.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+#[test]
+fn dashboards_are_well_formed() {
+    for (name, dashboard) in dashboards() {
+        assert!(dashboard["id"].is_null() && dashboard["editable"] == false, "{name}");
+        assert_eq!(dashboard["schemaVersion"], 39, "{name}");
+        assert!(dashboard.get("__inputs").is_none(), "{name}");
+        assert_eq!(dashboard["templating"]["list"][0]["name"], "datasource", "{name}");
+        let mut ids = Vec::new();
+        let mut taken: Vec<[u64; 4]> = Vec::new();
+        for panel in panels(&dashboard) {
+            let title = panel["title"].as_str().unwrap();
+            let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+            let [x, y, w, h] = [side("x"), side("y"), side("w"), side("h")];
+            assert!(x + w <= 24, "{name}: {title} is too wide");
+            let clash = taken
+                .iter()
+                .any(|[x2, y2, w2, h2]| x < x2 + w2 && *x2 < x + w && y < y2 + h2 && *y2 < y + h);
+            assert!(!clash, "{name}: {title} lies over another panel");
+            taken.push([x, y, w, h]);
+            ids.push(panel["id"].as_u64().unwrap());
+            if panel["type"] == "row" {
+                continue;
+            }
+            assert!(!panel["description"].as_str().unwrap().is_empty(), "{name}: {title}");
+            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{name}: {title}");
+            for target in panel["targets"].as_array().unwrap() {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{name}: {title}");
+            }
+        }
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "{name}: panel ids repeat");
+    }
+}
+
+/// Metric names of an expression: words before `{`, `[` or at the end that are no function or keyword.
+fn metric_names(expr: &str) -> Vec<String> {
+    let without_text = regex::Regex::new(r#""[^"]*""#).unwrap().replace_all(expr, "");
+    let selector = regex::Regex::new(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*\{").unwrap();
+    selector.captures_iter(&without_text).map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn every_metric_exists() {
+    let known = |name: &str| {
+        let described = COLLECTORS.iter().flat_map(|entry| entry.descs).any(|desc| {
+            ["", "_bucket", "_sum", "_count"]
+                .iter()
+                .any(|suffix| name == format!("{}{suffix}", desc.name))
+        });
+        described
+            || BY_PROMETHEUS.contains(&name)
+            || name.starts_with(ABOUT_ITSELF)
+            || name.starts_with("node_memory_")
+    };
+    for (dashboard, json) in dashboards() {
+        for Query { panel, expr, .. } in queries(&json) {
+            let names = metric_names(&expr);
+            assert!(!names.is_empty(), "{dashboard}: {panel}: no metric in {expr}");
+            for name in names {
+                assert!(known(&name), "{dashboard}: {panel}: {name} is exposed by nothing of ours");
+            }
+        }
+    }
+}
+
+/// The value of a series at a minute of the history, if it has one then.
+type Shape<'a> = &'a dyn Fn(f64) -> Option<f64>;
+
+/// A page of history as `promtool tsdb create-blocks-from openmetrics` reads it.
+fn history(now: u64) -> String {
+    let mut text = String::new();
+    let mut series = |kind: &str, name: &str, lines: &[(&str, Shape)]| {
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        writeln!(text, "# TYPE {family} {kind}").unwrap();
+        for (labels, value) in lines {
+            for minute in 0..=MINUTES {
+                let at = now - 60 * (MINUTES - minute);
+                if let Some(value) = value(minute as f64) {
+                    writeln!(text, "{name}{{{labels}}} {value} {at}").unwrap();
+                }
+            }
+        }
+    };
+    const HOST: &str = r#"job="pitcrew-exporter",instance="a:9610""#;
+    let label = |more: &str| format!("{HOST},{more}");
+    let always = |value: f64| move |_: f64| Some(value);
+    let grows = |each: f64| move |minute: f64| Some(each * minute);
+    let down = |minute: f64| Some(f64::from(u8::from(!(100.0..115.0).contains(&minute))));
+    series("gauge", "up", &[(HOST, &always(1.0))]);
+    series("gauge", "scrape_duration_seconds", &[(HOST, &always(0.003))]);
+    series(
+        "gauge",
+        "runner_health",
+        &[(&label(r#"runner="r1""#), &down), (&label(r#"runner="r2""#), &always(1.0))],
+    );
+    series("gauge", "runner_concurrent_jobs", &[(HOST, &always(1.0))]);
+    series(
+        "counter",
+        "runner_jobs_total",
+        &[
+            (&label(r#"runner="r1",result="succeeded""#), &grows(2.0)),
+            (&label(r#"runner="r1",result="failed""#), &grows(0.1)),
+        ],
+    );
+    series(
+        "unknown",
+        "runner_job_duration_seconds_bucket",
+        &[
+            (&label(r#"runner="r1",result="succeeded",le="60""#), &grows(1.0)),
+            (&label(r#"runner="r1",result="succeeded",le="+Inf""#), &grows(2.0)),
+        ],
+    );
+    series(
+        "unknown",
+        "runner_job_duration_seconds_sum",
+        &[(&label(r#"runner="r1",result="succeeded""#), &grows(120.0))],
+    );
+    series(
+        "unknown",
+        "runner_job_duration_seconds_count",
+        &[(&label(r#"runner="r1",result="succeeded""#), &grows(2.0))],
+    );
+    series(
+        "gauge",
+        "runner_filesystem_avail_bytes",
+        &[(&label(r#"runner="r1",folder="_work""#), &always(1e10))],
+    );
+    series(
+        "counter",
+        "node_cpu_seconds_total",
+        &[(&label(r#"cpu="0",mode="idle""#), &grows(30.0))],
+    );
+    series("gauge", "node_memory_MemAvailable_bytes", &[(HOST, &always(6e9))]);
+    series("gauge", "node_memory_MemTotal_bytes", &[(HOST, &always(8e9))]);
+    series("gauge", "node_load1", &[(HOST, &always(0.5))]);
+    series(
+        "counter",
+        "node_disk_io_time_seconds_total",
+        &[(&label(r#"device="sda""#), &grows(3.0))],
+    );
+    series(
+        "counter",
+        "node_network_receive_bytes_total",
+        &[(&label(r#"device="eth0""#), &grows(9000.0))],
+    );
+    series(
+        "counter",
+        "node_network_transmit_bytes_total",
+        &[(&label(r#"device="eth0""#), &grows(9000.0))],
+    );
+    series(
+        "gauge",
+        "pitcrew_exporter_collector_success",
+        &[(&label(r#"collector="cpu""#), &always(1.0))],
+    );
+    let offline = |minute: f64| (100.0..115.0).contains(&minute).then_some(1.0);
+    series(
+        "gauge",
+        "ALERTS",
+        &[
+            (r#"alertname="Watchdog",alertstate="firing",severity="none""#, &always(1.0)),
+            (
+                r#"alertname="RunnerOffline",alertstate="firing",severity="critical",runner="r1""#,
+                &offline,
+            ),
+            (
+                r#"alertname="RunnerHighCPU",alertstate="pending",severity="warning",instance="a:9610""#,
+                &always(1.0),
+            ),
+        ],
+    );
+    text.push_str("# EOF\n");
+    text
+}
+
+async fn prometheus_with_history(folder: &Path, now: u64) -> (Process, String) {
+    let page = folder.join("history.txt");
+    fs::write(&page, history(now)).unwrap();
+    let data = folder.join("data");
+    let made = tokio::process::Command::new(peers::promtool())
+        .args(["tsdb", "create-blocks-from", "openmetrics"])
+        .args([&page, &data])
+        .output()
+        .await
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let config = folder.join("prometheus.yml");
+    fs::write(&config, "global: {}\n").unwrap();
+    let address = pitcrew_tests::process::free_address();
+    let prometheus = Process::start(
+        &peers::prometheus(),
+        &[
+            format!("--config.file={}", config.display()),
+            format!("--storage.tsdb.path={}", data.display()),
+            format!("--web.listen-address={address}"),
+        ],
+    );
+    let url = format!("http://{address}");
+    let ready = format!("{url}/-/ready");
+    wait::until(Duration::from_secs(30), "Prometheus ready", async || {
+        reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
+    })
+    .await;
+    (prometheus, url)
+}
+
+#[tokio::test]
+async fn every_query_gives_data_from_a_real_prometheus() {
+    pitcrew_tests::process::tls();
+    let folder = tempfile::tempdir().unwrap();
+    let now = clock::unix_seconds() as u64;
+    let (_prometheus, url) = prometheus_with_history(folder.path(), now).await;
+    let client = reqwest::Client::new();
+    let mut asked = 0;
+    for (dashboard, json) in dashboards() {
+        for Query { panel, expr, instant } in queries(&json) {
+            let (start, end) = (now - 6 * 3600, now);
+            let mut form = vec![("query", expr.clone())];
+            let path = match instant {
+                true => {
+                    form.push(("time", end.to_string()));
+                    "query"
+                }
+                false => {
+                    form.extend([
+                        ("start", start.to_string()),
+                        ("end", end.to_string()),
+                        ("step", "60".to_owned()),
+                    ]);
+                    "query_range"
+                }
+            };
+            let answer =
+                client.get(format!("{url}/api/v1/{path}")).query(&form).send().await.unwrap();
+            let answer: Value = answer.json().await.unwrap();
+            assert_eq!(answer["status"], "success", "{dashboard}: {panel}: {expr}: {answer}");
+            let results = answer["data"]["result"].as_array().unwrap();
+            assert!(!results.is_empty(), "{dashboard}: {panel}: no data for {expr}");
+            let text = answer.to_string();
+            assert!(!text.contains("NaN"), "{dashboard}: {panel}: not a number for {expr}: {text}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 20, "only {asked} queries were asked");
+}
