@@ -1,0 +1,72 @@
+//! The command line: one file a sub-command, each with its flags and its `run`.
+
+pub mod check;
+pub mod check_rules;
+pub mod pool;
+pub mod query;
+pub mod run;
+pub mod test_promql;
+pub mod test_rules;
+pub mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Watches CI runners, tells people, and moves jobs off runners that died.
+///
+/// Start with `pitcrew-alertd up`: it needs no configuration and prints where to look.
+/// For a fleet, write alertd.yaml, let `check config` read it, then `run --config alertd.yaml`.
+#[derive(Debug, Parser)]
+#[command(name = "pitcrew-alertd", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Exporter and alertd in one process, bundled rules, loopback only, no configuration
+    Up(up::Args),
+    /// Run with a configuration file
+    Run(run::Args),
+    /// Validate files without side effects
+    #[command(subcommand)]
+    Check(Check),
+    /// Run rule unit tests or PromQL scripts
+    #[command(subcommand)]
+    Test(Test),
+    /// Ask a running alertd (or any Prometheus) a PromQL query
+    Query(query::Args),
+    /// Show and steer runner pools: show, failover, failback, hold, release
+    Pool(pool::Args),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Check {
+    /// alertd.yaml and every file it names
+    Config(check::Args),
+    /// Prometheus rule files
+    Rules(check_rules::Args),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Test {
+    /// Unit-test files in promtool's format
+    Rules(test_rules::Args),
+    /// Scripts in promqltest's format
+    Promql(test_promql::Args),
+}
+
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Up(args) => up::run(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Check(Check::Config(args)) => check::run(args),
+        Command::Check(Check::Rules(args)) => check_rules::run(args),
+        Command::Test(Test::Rules(args)) => test_rules::run(args),
+        Command::Test(Test::Promql(args)) => test_promql::run(args),
+        Command::Query(args) => query::run(args).await,
+        Command::Pool(args) => pool::run(args).await,
+    }
+}
