@@ -12,11 +12,8 @@ use pitcrew_exporter::app::App;
 use pitcrew_exporter::config::Config;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use pitcrew_exporter::exposition::Format;
-use pitcrew_exporter::{collectors, metrics_md, scrape, server};
-use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use pitcrew_exporter::{collectors, lifecycle, metrics_md, scrape, server};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
 use tracing_subscriber::EnvFilter;
 
 /// What ends the program when its configuration is wrong.
@@ -175,59 +172,18 @@ fn run(settings: Settings, config: Config, insecure_listen: bool) -> anyhow::Res
             &config,
             Some(Box::new(move || load(settings.config.as_deref(), settings.listen.as_deref()))),
         );
-        tokio::spawn(signals(Arc::clone(&app), stop.clone(), stop.clone().drop_guard()));
-        tokio::spawn(watchdog(stop.clone()));
-        notify(&[NotifyState::Ready]);
+        let reloaded = Arc::clone(&app);
+        // The outcome of a reload is in the log and the metric.
+        let reload = async move || drop(reloaded.reload());
+        tokio::spawn(lifecycle::signals(reload, stop.clone(), stop.clone().drop_guard()));
+        tokio::spawn(lifecycle::watchdog(stop.clone()));
+        lifecycle::ready();
         server::serve(bound, app.router(), stop).await?;
         anyhow::Ok(())
     });
     // A collector may hang in the kernel; the program does not wait for it.
     runtime.shutdown_timeout(LINGER);
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Ends with SIGTERM or SIGINT, reloads on SIGHUP.
-async fn signals(
-    app: Arc<App>,
-    stop: CancellationToken,
-    _stops_when_this_ends: tokio_util::sync::DropGuard,
-) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = stop.cancelled() => break,
-            _ = hang_up.recv() => {
-                let mut state = vec![NotifyState::Reloading];
-                state.extend(NotifyState::monotonic_usec_now());
-                notify(&state);
-                // The outcome is in the log and the metric.
-                app.reload().ok();
-                notify(&[NotifyState::Ready]);
-            }
-        }
-    }
-    info!("stopping");
-    notify(&[NotifyState::Stopping]);
-    Ok(())
-}
-
-/// Tells systemd that the program lives, at twice the pace it asks for.
-async fn watchdog(stop: CancellationToken) {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        notify(&[NotifyState::Watchdog]);
-    }
-}
-
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        debug!(%error, "cannot notify systemd");
-    }
 }
 
 fn once(config: &Config, format: Text) -> anyhow::Result<ExitCode> {
