@@ -1,9 +1,18 @@
 //! What a collector is, and the list of all of them.
 
 mod cpu;
+mod disk;
+mod filesystem;
 mod loadavg;
+mod memory;
+mod network;
+mod pressure;
+mod stat;
 #[cfg(test)]
 pub(crate) mod test;
+mod time;
+mod uname;
+mod vmstat;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,8 +45,19 @@ pub struct Entry {
 }
 
 /// Every collector, in the order that `--help` and METRICS.md list them.
-pub const COLLECTORS: &[Entry] =
-    &[on("cpu", cpu::DESCS, cpu::build), on("loadavg", loadavg::DESCS, loadavg::build)];
+pub const COLLECTORS: &[Entry] = &[
+    on("cpu", cpu::DESCS, cpu::build),
+    on("memory", memory::DESCS, memory::build),
+    on("loadavg", loadavg::DESCS, loadavg::build),
+    on("pressure", pressure::DESCS, pressure::build),
+    on("disk", disk::DESCS, disk::build),
+    on("filesystem", filesystem::DESCS, filesystem::build),
+    on("network", network::DESCS, network::build),
+    on("vmstat", vmstat::DESCS, vmstat::build),
+    on("stat", stat::DESCS, stat::build),
+    on("uname", uname::DESCS, uname::build),
+    on("time", time::DESCS, time::build),
+];
 
 /// A collector that runs unless it is turned off.
 const fn on(
