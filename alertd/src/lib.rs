@@ -5,3 +5,4 @@ pub mod db;
 pub mod model;
 pub mod promql;
 pub mod route;
+pub mod rules;

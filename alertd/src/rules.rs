@@ -1,0 +1,3 @@
+//! Rule groups: load, evaluate, keep their alerts.
+
+pub mod template;

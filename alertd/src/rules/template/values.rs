@@ -1,0 +1,186 @@
+//! Go's way to print and compare template values, where the template crate differs.
+
+use std::cmp::Ordering;
+
+use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos};
+use gotmpl::{TemplateError, Value};
+
+use super::number;
+
+/// What an action prints: an absent label is the empty string, a float is written as Go does.
+pub(super) fn print(value: &Value) -> String {
+    match value {
+        Value::Nil => String::new(),
+        Value::Float(float) => number::shortest(*float),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(print).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Map(pairs) => {
+            let pairs: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Go's `print`: a space between two operands when neither is a string.
+pub(super) fn print_all(args: &[Value]) -> String {
+    let mut text = String::new();
+    let mut after_text = true;
+    for (at, arg) in args.iter().enumerate() {
+        let is_text = matches!(arg, Value::String(_) | Value::Nil);
+        if at > 0 && !is_text && !after_text {
+            text.push(' ');
+        }
+        text.push_str(&print(arg));
+        after_text = is_text;
+    }
+    text
+}
+
+/// Go's `println`: a space between all operands.
+pub(super) fn print_line(args: &[Value]) -> String {
+    let args: Vec<String> = args.iter().map(print).collect();
+    args.join(" ") + "\n"
+}
+
+/// Go's `printf`, by the crate's own once it gets arguments that it prints right.
+pub(super) fn printf(args: &[Value]) -> Result<String, TemplateError> {
+    let at = Pos::new(0, 1);
+    let literals = prepare_printf(args).into_iter().map(|arg| match arg {
+        Value::String(text) => Expr::String(at, text),
+        Value::Bool(bool) => Expr::Bool(at, bool),
+        Value::Int(int) => Expr::Number(at, Number::Int(int)),
+        Value::Float(float) => Expr::Number(at, Number::Float(float)),
+        other => Expr::String(at, print(&other).into()),
+    });
+    // The crate shows its `printf` to templates only, so it is called from one.
+    let call = [Expr::Identifier(at, "printf".into())].into_iter().chain(literals).collect();
+    let commands = vec![CommandNode { pos: at, args: call }];
+    let pipe = PipeNode { pos: at, decl: Vec::new(), commands, is_assign: false };
+    let nodes = vec![Node::Action(ActionNode { pos: at, pipe })];
+    let template = gotmpl::Template::new("").add_parse_tree("", ListNode { pos: at, nodes });
+    let mut text = String::new();
+    template.execute_template_fmt(&mut text, "", &Value::Nil)?;
+    Ok(text)
+}
+
+/// Rewrites what the crate's `printf` gets wrong into what it gets right: floats under `%v` and
+/// under integer verbs, and absent labels. Formats that pick or size by argument are left alone.
+fn prepare_printf(args: &[Value]) -> Vec<Value> {
+    let mut args: Vec<Value> = args
+        .iter()
+        .map(|arg| if matches!(arg, Value::Nil) { Value::String("".into()) } else { arg.clone() })
+        .collect();
+    let Some(Value::String(format)) = args.first().cloned() else { return args };
+    if format.contains(['[', '*']) {
+        return args;
+    }
+    let (mut written, mut chars, mut at) = (String::new(), format.chars(), 1);
+    while let Some(char) = chars.next() {
+        written.push(char);
+        if char != '%' {
+            continue;
+        }
+        let mut plain = true;
+        for char in chars.by_ref() {
+            if matches!(char, '0'..='9' | '.' | '+' | '-' | '#' | ' ') {
+                plain &= !matches!(char, '+' | '#' | ' ' | '.');
+                written.push(char);
+                continue;
+            }
+            if char == '%' {
+                written.push(char);
+                break;
+            }
+            let float = match args.get(at) {
+                Some(Value::Float(float)) => Some(*float),
+                _ => None,
+            };
+            let replaced = match (char, float) {
+                ('v', Some(float)) if plain => Some(number::shortest(float)),
+                ('d' | 'c' | 'o' | 'q' | 'U', Some(float)) => {
+                    Some(format!("%!{char}(float64={})", number::shortest(float)))
+                }
+                _ => None,
+            };
+            match replaced {
+                Some(text) => {
+                    written.push('s');
+                    args[at] = Value::String(text.into());
+                }
+                None => written.push(char),
+            }
+            at += 1;
+            break;
+        }
+    }
+    args[0] = Value::String(written.into());
+    args
+}
+
+/// Go's `eq` of two values: an error when their kinds differ.
+pub(super) fn equal(left: &Value, right: &Value) -> Result<bool, TemplateError> {
+    match (left, right) {
+        (Value::Bool(left), Value::Bool(right)) => Ok(left == right),
+        (Value::Float(left), Value::Float(right)) => Ok(left == right),
+        (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => {
+            Ok(integer(left) == integer(right))
+        }
+        _ => match (text(left), text(right)) {
+            (Some(left), Some(right)) => Ok(left == right),
+            _ => Err(incompatible(left, right)),
+        },
+    }
+}
+
+/// Go's order for `lt` and its kin; `None` when one of two floats is NaN.
+pub(super) fn order(left: &Value, right: &Value) -> Result<Option<Ordering>, TemplateError> {
+    match (left, right) {
+        (Value::Float(left), Value::Float(right)) => Ok(left.partial_cmp(right)),
+        (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => {
+            Ok(Some(integer(left).cmp(&integer(right))))
+        }
+        _ => match (text(left), text(right)) {
+            (Some(left), Some(right)) => Ok(Some(left.cmp(right))),
+            _ => Err(incompatible(left, right)),
+        },
+    }
+}
+
+/// A number out of what templates pass around: a number, or text that is one.
+pub(super) fn float(value: &Value) -> Result<f64, TemplateError> {
+    match value {
+        Value::Float(float) => Ok(*float),
+        Value::Int(int) => Ok(*int as f64),
+        Value::Uint(int) => Ok(*int as f64),
+        Value::String(text) => text
+            .parse()
+            .map_err(|_| TemplateError::Exec(format!("expected a number, found {text:?}"))),
+        other => Err(TemplateError::Exec(format!("can't convert {} to float", other.type_name()))),
+    }
+}
+
+/// The text of an argument; an absent label is the empty string, as in Prometheus.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::Nil => Some(""),
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn integer(value: &Value) -> i128 {
+    match value {
+        Value::Int(int) => i128::from(*int),
+        Value::Uint(int) => i128::from(*int),
+        _ => 0,
+    }
+}
+
+fn incompatible(left: &Value, right: &Value) -> TemplateError {
+    let kinds = (left.type_name(), right.type_name());
+    TemplateError::Exec(format!("incompatible types for comparison: {} and {}", kinds.0, kinds.1))
+}
