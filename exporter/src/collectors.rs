@@ -7,6 +7,7 @@ mod loadavg;
 mod memory;
 mod network;
 mod pressure;
+pub mod runner;
 mod stat;
 #[cfg(test)]
 pub(crate) mod test;
@@ -57,6 +58,7 @@ pub const COLLECTORS: &[Entry] = &[
     on("stat", stat::DESCS, stat::build),
     on("uname", uname::DESCS, uname::build),
     on("time", time::DESCS, time::build),
+    on("runner", runner::DESCS, runner::build),
 ];
 
 /// A collector that runs unless it is turned off.

@@ -6,7 +6,7 @@ pub mod yaml;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::collectors::{COLLECTORS, HostConfig};
+use crate::collectors::{COLLECTORS, HostConfig, runner};
 use crate::server::WebConfig;
 use yaml::Invalid;
 
@@ -45,6 +45,7 @@ pub struct Collectors {
     /// Names of collectors that do not run.
     pub off: Vec<String>,
     pub host: HostConfig,
+    pub runner: runner::Settings,
 }
 
 impl Default for Collectors {
@@ -54,6 +55,7 @@ impl Default for Collectors {
             on: Vec::new(),
             off: Vec::new(),
             host: HostConfig::default(),
+            runner: runner::Settings::default(),
         }
     }
 }
@@ -62,7 +64,7 @@ impl Config {
     /// Checks what types cannot; `file` is only for the message.
     pub fn check(&self, file: &Path) -> Result<(), Invalid> {
         self.web.check(file)?;
-        let Collectors { timeout, on, off, host } = &self.collectors;
+        let Collectors { timeout, on, off, host, runner } = &self.collectors;
         if !(Duration::from_millis(1)..=Duration::from_secs(600)).contains(timeout) {
             let found = duration::format(*timeout);
             return Err(Invalid::value(file, "collectors.timeout", "1ms to 10m", found));
@@ -76,7 +78,8 @@ impl Config {
             let expected = "each name in one of `on` and `off`";
             return Err(Invalid::value(file, "collectors.on", expected, both));
         }
-        host.check(file)
+        host.check(file)?;
+        runner.check(file)
     }
 }
 
@@ -128,6 +131,12 @@ mod tests {
                 "collectors: { host: { proc_root: relative } }",
                 "host.proc_root: expected an absolute path",
             ),
+            (
+                "collectors: { runner: { roots: [runner] } }",
+                "runner.roots: expected an absolute path, found runner",
+            ),
+            ("collectors: { runner: { read_environ: true } }", "read_environ: expected false"),
+            ("collectors: { runner: { rescan: 0s } }", "runner.rescan: expected 1s to 1d"),
             ("listen: [", "line"),
             ("- a", "line"),
         ] {
@@ -142,7 +151,8 @@ mod tests {
         let file = Path::new("exporter.yaml");
         for text in [
             "",
-            "listen: \"[::1]:0\"\ncollectors: { timeout: 2s, off: [cpu], host: { root: /host } }",
+            "listen: \"[::1]:0\"\ncollectors: { timeout: 2s, off: [cpu], host: { root: /host }, \
+             runner: { roots: [\"/r*\"], read_environ: false } }",
         ] {
             yaml::parse::<Config>(file, text).unwrap().check(file).unwrap();
         }

@@ -40,6 +40,7 @@ exporter.yaml, with every key at its default:
     on: []                                                  # names that `check` prints
     off: []
     host: { proc_root: /proc, sys_root: /sys, root: / }
+    runner: { roots: [the usual places], rescan: 30s, read_environ: false }
 
 Flags go before the environment, the environment before the file. SIGHUP reads the file again.
 Beyond loopback it serves only with web.tls and web.users, or with --insecure-listen."

@@ -1,0 +1,155 @@
+//! Which folders on this host may be runner installations: patterns to open folders.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+
+use super::beneath::Folder;
+
+/// Where people and images put the agent when the configuration names nothing.
+pub(super) const USUAL_PLACES: &[&str] = &[
+    "/home/*/actions-runner*",
+    "/home/*/actions-runners/*",
+    "/home/runner",
+    "/opt/actions-runner*",
+    "/opt/actions-runners/*",
+    "/srv/actions-runner*",
+    "/srv/actions-runners/*",
+    "/var/lib/actions-runner*",
+    "/usr/local/actions-runner*",
+    "/root/actions-runner*",
+    "/actions-runner*",
+    "/runner",
+];
+
+/// Folders looked into in one scan, over all patterns; a user may make any number of folders.
+const MOST_FOLDERS: usize = 1024;
+/// Names read of one folder.
+const MOST_NAMES: usize = 4096;
+
+/// Opens every folder that a pattern names and that `keep` accepts, in the order of the patterns,
+/// then by name. `*` and `?` stand for characters within one name.
+///
+/// The part before the first wildcard is the administrator's and may hold symlinks. Whatever a
+/// wildcard matches may have been made by a job: no symlink is followed from there on.
+pub(super) fn find<T>(
+    patterns: &[PathBuf],
+    mut keep: impl FnMut(PathBuf, Folder) -> Option<T>,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    let mut left = MOST_FOLDERS;
+    for pattern in patterns {
+        let names: Vec<&OsStr> = pattern.components().map(Component::as_os_str).collect();
+        let fixed = names.iter().position(|name| is_wild(name)).unwrap_or(names.len());
+        let start: PathBuf = names[..fixed].iter().collect();
+        // A place that is not there is the usual case, one that we may not read a permission the
+        // administrator gives or not.
+        let Ok(folder) = Folder::open(&start) else { continue };
+        expand(start, folder, &names[fixed..], &mut left, &mut |path, folder| {
+            found.extend(keep(path, folder));
+        });
+    }
+    found
+}
+
+fn expand(
+    path: PathBuf,
+    folder: Folder,
+    names: &[&OsStr],
+    left: &mut usize,
+    reached: &mut dyn FnMut(PathBuf, Folder),
+) {
+    let Some((name, rest)) = names.split_first() else { return reached(path, folder) };
+    let mut matching = match is_wild(name) {
+        true => folder.names(MOST_NAMES).unwrap_or_default(),
+        false => vec![name.to_os_string()],
+    };
+    matching.retain(|candidate| matches(name, candidate));
+    matching.sort();
+    for candidate in matching {
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        if let Ok(below) = folder.folder(Path::new(&candidate)) {
+            expand(path.join(&candidate), below, rest, left, reached);
+        }
+    }
+}
+
+fn is_wild(name: &OsStr) -> bool {
+    name.as_encoded_bytes().iter().any(|byte| matches!(byte, b'*' | b'?'))
+}
+
+/// Shell rules for `*` and `?`; hidden names match only a pattern that begins with a dot.
+fn matches(pattern: &OsStr, name: &OsStr) -> bool {
+    let (pattern, name) = (pattern.as_encoded_bytes(), name.as_encoded_bytes());
+    if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
+        return false;
+    }
+    // Greedy with one point to come back to, so that no pattern takes more than quadratic time.
+    let (mut at, mut from, mut back) = (0, 0, None);
+    while at < name.len() {
+        match pattern.get(from) {
+            Some(b'*') => {
+                back = Some((from, at));
+                from += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == name[at] => {
+                at += 1;
+                from += 1;
+            }
+            _ => {
+                let Some((star, taken)) = back else { return false };
+                back = Some((star, taken + 1));
+                at = taken + 1;
+                from = star + 1;
+            }
+        }
+    }
+    pattern[from..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        for (pattern, name, want) in [
+            ("actions-runner*", "actions-runner", true),
+            ("actions-runner*", "actions-runner-8", true),
+            ("actions-runner*", "my-actions-runner", false),
+            ("*", ".hidden", false),
+            (".*", ".hidden", true),
+            ("r?n", "run", true),
+            ("r?n", "rn", false),
+            ("*a*b", "xxaxxab", true),
+            ("*a*b", "xxaxxa", false),
+            ("a", "", false),
+        ] {
+            assert_eq!(matches(OsStr::new(pattern), OsStr::new(name)), want, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn wildcards_follow_no_symlink_and_stop_at_the_limit() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["b/runner", "a/runner", "elsewhere/runner", "c"] {
+            std::fs::create_dir_all(root.path().join("home").join(name)).unwrap();
+        }
+        let elsewhere = root.path().join("home/elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, root.path().join("home/link")).unwrap();
+        std::fs::write(root.path().join("home/file"), "").unwrap();
+        let found = find(&[root.path().join("home/*/runner")], |path, _| {
+            Some(path.strip_prefix(root.path()).unwrap().to_owned())
+        });
+        let want = ["home/a/runner", "home/b/runner", "home/elsewhere/runner"];
+        assert_eq!(found, want.map(PathBuf::from));
+
+        for at in 0..2 * MOST_FOLDERS {
+            std::fs::create_dir_all(root.path().join(format!("many/{at}"))).unwrap();
+        }
+        let many = find(&[root.path().join("many/*")], |_, _| Some(()));
+        assert_eq!(many.len(), MOST_FOLDERS);
+    }
+}

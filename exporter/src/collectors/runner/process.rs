@@ -1,0 +1,190 @@
+//! The agent's processes on this host, from `/proc`: who they are and whether they run.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::beneath::Folder;
+
+pub(super) const LISTENER: &str = "Runner.Listener";
+pub(super) const WORKER: &str = "Runner.Worker";
+
+/// A process that bears one of the agent's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    /// [`LISTENER`] or [`WORKER`].
+    pub program: &'static str,
+    /// The executable's path; what the process itself claims when the kernel does not tell us.
+    pub executable: PathBuf,
+    /// The real user.
+    pub uid: u32,
+}
+
+/// The agent's processes that are neither dead nor stopped.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    pub running: Vec<Process>,
+    /// False when this host hides other users' processes from us (`hidepid`): then a listener that
+    /// we do not see is not known to be down.
+    pub complete: bool,
+}
+
+/// More than a command line's first word can usefully be.
+const MOST_BYTES: u64 = 16 * 1024;
+
+/// Reads the name of every process and, of the few that bear the agent's, the rest.
+pub(super) fn scan(proc_root: &Path) -> io::Result<Processes> {
+    let root = Folder::open(proc_root)?;
+    let (mut found, mut first_seen, mut denied) = (Vec::new(), false, false);
+    for entry in Dir::read_from(&root)? {
+        let entry = entry?;
+        let pid = entry.file_name().to_bytes();
+        if !pid.first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        first_seen |= pid == b"1";
+        match name(&root, pid) {
+            // It ended meanwhile.
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(_) => denied = true,
+            Ok(program) => found.extend(program.and_then(|program| inspect(&root, pid, program))),
+        }
+    }
+    Ok(Processes { running: found, complete: first_seen && !denied })
+}
+
+/// The agent's program that a process is named after, if any: one small read each, as this runs
+/// for every process of the host.
+fn name(root: &Folder, pid: &[u8]) -> Result<Option<&'static str>, Errno> {
+    let path = [pid, b"/comm"].concat();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(root, OsStr::from_bytes(&path), flags, Mode::empty())?;
+    let mut buffer = [0; 16];
+    let read = rustix::io::read(&file, &mut buffer)?;
+    Ok(match buffer.get(..read).unwrap_or_default().trim_ascii_end() {
+        b"Runner.Listener" => Some(LISTENER),
+        b"Runner.Worker" => Some(WORKER),
+        _ => None,
+    })
+}
+
+/// `None` when it ended meanwhile, is a zombie, or is stopped.
+fn inspect(root: &Folder, pid: &[u8], program: &'static str) -> Option<Process> {
+    let pid = Path::new(OsStr::from_bytes(pid));
+    let status = root.read(&pid.join("status"), MOST_BYTES).ok()?;
+    let uid = alive_uid(&String::from_utf8_lossy(&status))?;
+    let link = OsStr::from_bytes(pid.as_os_str().as_bytes()).to_owned();
+    let executable = root
+        .link_text(&format!("{}/exe", link.to_string_lossy()))
+        .or_else(|_| claimed(root, pid))
+        .ok()?;
+    Some(Process { program, executable: without_deleted(executable), uid })
+}
+
+/// The first word of the command line, for processes whose `exe` only their owner may read.
+fn claimed(root: &Folder, pid: &Path) -> io::Result<PathBuf> {
+    let line = root.read(&pid.join("cmdline"), MOST_BYTES)?;
+    let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(PathBuf::from(OsStr::from_bytes(first)))
+}
+
+/// An executable replaced by an update while it runs still belongs to its installation.
+fn without_deleted(path: PathBuf) -> PathBuf {
+    match path.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(kept) => PathBuf::from(OsStr::from_bytes(kept)),
+        None => path,
+    }
+}
+
+/// The real uid from `/proc/PID/status`, unless the process is dead, a zombie or stopped.
+///
+/// The owner of the folder would not do: the kernel gives it to root as soon as a process makes
+/// itself undumpable, which anybody's process may.
+fn alive_uid(status: &str) -> Option<u32> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()
+    };
+    match field("State:")? {
+        "Z" | "X" | "x" | "T" => None,
+        _ => field("Uid:")?.parse().ok(),
+    }
+}
+
+/// Whether this host runs systemd, as `sd_booted(3)` tells.
+pub(super) fn has_systemd() -> bool {
+    rustix::fs::accessat(
+        CWD,
+        "/run/systemd/system",
+        rustix::fs::Access::EXISTS,
+        rustix::fs::AtFlags::empty(),
+    )
+    .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct FakeProc(tempfile::TempDir);
+
+    impl FakeProc {
+        fn add(&self, pid: &str, comm: &str, state: &str, uid: u32, argv: &str) -> PathBuf {
+            let folder = self.0.path().join(pid);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("comm"), format!("{comm}\n")).unwrap();
+            let status = format!("Name:\t{comm}\nState:\t{state} (x)\nUid:\t{uid}\t0\t0\t0\n");
+            fs::write(folder.join("status"), status).unwrap();
+            fs::write(folder.join("cmdline"), argv).unwrap();
+            folder
+        }
+    }
+
+    #[test]
+    fn finds_living_agents_by_executable_or_command_line() {
+        let host = FakeProc(tempfile::tempdir().unwrap());
+        fs::create_dir(host.0.path().join("self")).unwrap();
+        host.add("1", "systemd", "S", 0, "/sbin/init\0");
+        host.add("20", "Runner.Listener", "S", 1000, "/r/bin/Runner.Listener\0run\0");
+        let exe = host.add("21", "Runner.Worker", "R", 1000, "/lie\0").join("exe");
+        symlink("/r/bin.2.326.0/Runner.Worker (deleted)", exe).unwrap();
+        host.add("22", "Runner.Listener", "Z", 1000, "");
+        host.add("23", "Runner.Listener", "T", 1000, "/r/bin/Runner.Listener\0");
+        host.add("24", "Runner.Listenerx", "S", 1000, "/r/bin/Runner.Listener\0");
+        let seen = scan(host.0.path()).unwrap();
+        let mut running = seen.running;
+        running.sort_by_key(|process| process.program);
+        let process =
+            |program, path: &str| Process { program, executable: PathBuf::from(path), uid: 1000 };
+        // The kernel cuts a name after 15 characters, so 24 bears the agent's name too: its
+        // executable tells them apart later.
+        assert!(seen.complete);
+        assert_eq!(running.len(), 2);
+        assert_eq!(running[0], process(LISTENER, "/r/bin/Runner.Listener"));
+        assert_eq!(running[1], process(WORKER, "/r/bin.2.326.0/Runner.Worker"));
+    }
+
+    #[test]
+    fn a_host_that_hides_processes_is_said_to() {
+        let host = FakeProc(tempfile::tempdir().unwrap());
+        host.add("20", "bash", "S", 1000, "bash\0");
+        assert!(!scan(host.0.path()).unwrap().complete, "process 1 is not to be seen");
+        assert!(scan(&host.0.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn hostile_status_is_no_process() {
+        for status in
+            ["", "State:\n", "State:\tS (x)\nUid:\n", "State:\tS\nUid:\t-1\n", "Uid:\t0\n"]
+        {
+            assert_eq!(alive_uid(status), None, "{status:?}");
+        }
+    }
+}
