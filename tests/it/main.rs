@@ -4,4 +4,5 @@
 
 mod dashboards;
 mod licences;
+mod runner;
 mod tidy;

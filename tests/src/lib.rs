@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
+pub mod fake_runner;
 pub mod peers;
 pub mod process;
 pub mod programs;

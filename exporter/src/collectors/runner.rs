@@ -201,8 +201,8 @@ const SYSTEMCTL_BYTES: usize = 64 * 1024;
 
 pub(super) fn build(config: &Config) -> Box<dyn Collector> {
     let settings = &config.collectors.runner;
-    let proc_root = config.collectors.host.proc_root.clone();
-    let host = Host::new(settings.roots.clone(), proc_root, settings.rescan);
+    let at = &config.collectors.host;
+    let host = Host::new(&settings.roots, &at.proc_root, &at.root, settings.rescan);
     Box::new(Runners { host: Mutex::new(host), asked: Mutex::new(None) })
 }
 

@@ -64,7 +64,10 @@ pub fn configure(
         fs::rename(new, folder.join(name))?;
     }
     let scope = wanted.scope.replace('/', "-");
-    fs::write(folder.join(".service"), format!("actions.runner.{scope}.{}.service\n", wanted.name))?;
+    fs::write(
+        folder.join(".service"),
+        format!("actions.runner.{scope}.{}.service\n", wanted.name),
+    )?;
     Ok(())
 }
 

@@ -88,7 +88,10 @@ impl Listener {
                 Err(error) => {
                     // Once an outage, not once a try.
                     if std::mem::replace(&mut reached, false) {
-                        self.log.error("BrokerMessageListener", "Catch exception during get next message.");
+                        self.log.error(
+                            "BrokerMessageListener",
+                            "Catch exception during get next message.",
+                        );
                         self.log.error("BrokerMessageListener", &error.to_string());
                     }
                     stop.run_until_cancelled(time::sleep(RETRY)).await;

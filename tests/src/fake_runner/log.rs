@@ -53,7 +53,9 @@ fn now() -> u64 {
 /// Date and time of day, such as `2025-07-23` and `02:38:05`.
 pub fn utc(unix_seconds: u64) -> (String, String) {
     let (mut days, seconds) = (unix_seconds / 86_400, unix_seconds % 86_400);
-    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut year = 1970;
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));

@@ -23,6 +23,8 @@ const LOG_BUDGET: u64 = 64 * 1024 * 1024;
 pub(super) struct Host {
     roots: Vec<PathBuf>,
     proc_root: PathBuf,
+    /// Where the host's root is mounted; processes know their paths without it.
+    root: PathBuf,
     rescan: Duration,
     searched: Option<Instant>,
     refused: Refused,
@@ -90,9 +92,18 @@ pub(super) struct Space {
 }
 
 impl Host {
-    pub(super) fn new(roots: Vec<PathBuf>, proc_root: PathBuf, rescan: Duration) -> Host {
-        let (searched, refused, runners) = (None, Refused::default(), Vec::new());
-        Host { roots, proc_root, rescan, searched, refused, runners }
+    /// `roots` are paths on the host, whose root is mounted at `root`.
+    pub(super) fn new(roots: &[PathBuf], proc_root: &Path, root: &Path, rescan: Duration) -> Host {
+        let below = |path: &PathBuf| root.join(path.strip_prefix("/").unwrap_or(path));
+        Host {
+            roots: roots.iter().map(below).collect(),
+            proc_root: proc_root.to_owned(),
+            root: root.to_owned(),
+            rescan,
+            searched: None,
+            refused: Refused::default(),
+            runners: Vec::new(),
+        }
     }
 
     /// Reads everything that may have changed; `now` paces the search for installations, `unix` is
@@ -127,7 +138,7 @@ impl Host {
         let mut refused = Refused::default();
         let mut found: Vec<Installation> = Vec::new();
         find(&self.roots, |path, folder| {
-            let install = match Installation::read(path, folder)? {
+            let install = match Installation::read(&path, folder, &self.root)? {
                 Ok(install) => install,
                 Err(Refusal::Unreadable) => {
                     refused.unreadable += 1;

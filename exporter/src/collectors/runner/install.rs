@@ -17,7 +17,8 @@ const MOST_BYTES: u64 = 64 * 1024;
 /// A folder in which GitHub's agent was configured.
 #[derive(Debug)]
 pub(super) struct Installation {
-    /// As the pattern found it, and without symlinks in the administrator's part.
+    /// As the pattern found it, and without symlinks in the administrator's part; both as the host's
+    /// processes see them.
     pub path: PathBuf,
     pub real_path: PathBuf,
     pub folder: Folder,
@@ -66,12 +67,17 @@ struct Settings {
 }
 
 impl Installation {
-    /// `None` when nothing was configured in this folder.
-    pub(super) fn read(path: PathBuf, folder: Folder) -> Option<Result<Installation, Refusal>> {
+    /// `None` when nothing was configured in this folder. `root` is where the host's root is
+    /// mounted.
+    pub(super) fn read(
+        path: &Path,
+        folder: Folder,
+        root: &Path,
+    ) -> Option<Result<Installation, Refusal>> {
         let stamp = [stamp(&folder, RUNNER), stamp(&folder, SERVICE)];
         match folder.file(Path::new(RUNNER)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            _ => Some(read(path, folder, stamp)),
+            _ => Some(read(path, folder, root, stamp)),
         }
     }
 
@@ -103,7 +109,12 @@ impl Installation {
 const RUNNER: &str = ".runner";
 const SERVICE: &str = ".service";
 
-fn read(path: PathBuf, folder: Folder, stamp: [Stamp; 2]) -> Result<Installation, Refusal> {
+fn read(
+    path: &Path,
+    folder: Folder,
+    root: &Path,
+    stamp: [Stamp; 2],
+) -> Result<Installation, Refusal> {
     let unreadable = |_: io::Error| Refusal::Unreadable;
     let file = folder.file(Path::new(RUNNER)).map_err(unreadable)?;
     let owner = file.metadata().map_err(unreadable)?.uid();
@@ -117,8 +128,10 @@ fn read(path: PathBuf, folder: Folder, stamp: [Stamp; 2]) -> Result<Installation
     }
     let unit = folder.read(Path::new(SERVICE), MOST_BYTES).ok();
     let fd = folder.as_fd().as_raw_fd();
+    let real_path = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
     Ok(Installation {
-        real_path: std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default(),
+        path: on_host(path, root),
+        real_path: on_host(&real_path, &root.canonicalize().unwrap_or_default()),
         identity: folder.identity().map_err(unreadable)?,
         owner,
         name,
@@ -127,10 +140,14 @@ fn read(path: PathBuf, folder: Folder, stamp: [Stamp; 2]) -> Result<Installation
         ephemeral: settings.ephemeral,
         work_folder: work_folder(&settings.work_folder),
         unit: unit.and_then(|bytes| unit_name(&bytes)),
-        path,
         folder,
         stamp,
     })
+}
+
+/// A path without the mount point of the host's root.
+fn on_host(path: &Path, root: &Path) -> PathBuf {
+    path.strip_prefix(root).map_or_else(|_| path.to_owned(), |below| Path::new("/").join(below))
 }
 
 fn stamp(folder: &Folder, name: &str) -> Stamp {
@@ -167,7 +184,7 @@ mod tests {
         for (name, bytes) in files {
             std::fs::write(root.path().join(name), bytes).unwrap();
         }
-        Installation::read(root.path().to_owned(), Folder::open(root.path()).unwrap())
+        Installation::read(root.path(), Folder::open(root.path()).unwrap(), Path::new("/"))
     }
 
     #[test]

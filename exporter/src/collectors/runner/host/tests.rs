@@ -45,7 +45,11 @@ impl FakeHost {
     }
 
     fn reader(&self) -> Host {
-        Host::new(vec![self.path("home/*/r*")], self.path("proc"), Duration::from_secs(3600))
+        self.reader_at(Path::new("/"), self.path("home/*/r*"))
+    }
+
+    fn reader_at(&self, root: &Path, pattern: PathBuf) -> Host {
+        Host::new(&[pattern], &self.path("proc"), root, Duration::from_secs(3600))
     }
 }
 
@@ -167,4 +171,14 @@ fn hostile_folders_are_refused_and_hurt_no_other() {
     assert!(snapshot.runners[1].space.is_empty(), "a linked folder is not followed");
     let want = Refused { unreadable: 3, malformed: 1, duplicate_name: 0, too_many: 0 };
     assert_eq!(snapshot.refused, want);
+}
+
+/// An exporter in a container sees the folders below a mount point, and processes without it.
+#[test]
+fn a_mounted_root_is_no_part_of_the_processes_paths() {
+    let fake = FakeHost::new();
+    fake.install("home/a/r1", "one");
+    fake.process(20, LISTENER, "/home/a/r1/bin/Runner.Listener");
+    let snapshot = read(&mut fake.reader_at(fake.0.path(), PathBuf::from("/home/*/r*")));
+    assert_eq!(snapshot.runners[0].listener_up, Some(true));
 }
