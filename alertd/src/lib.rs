@@ -6,3 +6,4 @@ pub mod model;
 pub mod promql;
 pub mod route;
 pub mod rules;
+pub mod scrape;

@@ -1,0 +1,86 @@
+//! The live view of all targets, for the API and the page.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::target::Target;
+use crate::model::labels::Labels;
+use crate::model::sample::Timestamp;
+
+/// Shared by the loops, which write it, and whoever shows it.
+#[derive(Debug, Clone, Default)]
+pub struct Targets(Arc<Mutex<BTreeMap<Arc<Target>, Outcome>>>);
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetStatus {
+    /// The job that configures it.
+    pub job_name: String,
+    pub job: String,
+    pub instance: String,
+    pub url: String,
+    pub labels: Labels,
+    /// With the labels that start with `__`.
+    pub discovered: Labels,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub last: Outcome,
+}
+
+/// What came of a target's last scrape.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Outcome {
+    pub health: Health,
+    /// When it started; `None` before the first.
+    pub at: Option<Timestamp>,
+    pub duration: Duration,
+    /// Why it is down, in one line.
+    pub error: Option<String>,
+    pub samples: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not scraped yet.
+    #[default]
+    Unknown,
+    Up,
+    Down,
+}
+
+impl Targets {
+    /// Sorted by job name, then URL.
+    pub fn snapshot(&self) -> Vec<TargetStatus> {
+        let of = |(target, last): (&Arc<Target>, &Outcome)| TargetStatus {
+            job_name: target.job_name.clone(),
+            job: target.job().to_owned(),
+            instance: target.instance().to_owned(),
+            url: target.url.clone(),
+            labels: target.labels.clone(),
+            discovered: target.discovered.clone(),
+            interval: target.interval,
+            timeout: target.timeout,
+            last: last.clone(),
+        };
+        self.lock().iter().map(of).collect()
+    }
+
+    pub(super) fn add(&self, target: Arc<Target>) {
+        self.lock().entry(target).or_default();
+    }
+
+    pub(super) fn remove(&self, target: &Arc<Target>) {
+        self.lock().remove(target);
+    }
+
+    /// Records a scrape and returns what came of the one before.
+    pub(super) fn record(&self, target: &Arc<Target>, outcome: Outcome) -> Option<Outcome> {
+        self.lock().get_mut(target).map(|last| std::mem::replace(last, outcome))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<Target>, Outcome>> {
+        // Every change is one step, so a panic elsewhere cannot have left half of one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
