@@ -194,6 +194,13 @@ impl FakeRunner {
         Pid::from_raw(i32::try_from(id).ok()?)
     }
 
+    /// How the listener ended, once it has: told once.
+    pub fn just_ended(&mut self) -> Option<ExitStatus> {
+        let status = self.listener.as_mut()?.try_wait().ok()??;
+        self.listener = None;
+        Some(status)
+    }
+
     /// Waits for the listener's end; at once when none was started.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::clock;
 use crate::collectors::{CollectError, Collector};
-use crate::command;
+use crate::command::{self, CommandError};
 use crate::config::yaml::Invalid;
 use crate::config::{Config, duration};
 use crate::metric::{Desc, Families};
@@ -159,6 +159,12 @@ const REFUSED: Desc = Desc::gauge(
 )
 .with_labels(&["reason"]);
 
+const ELSEWHERE: Desc = Desc::gauge(
+    "runner_listeners_elsewhere",
+    "Listener processes that run from a folder which is not among collectors.runner.roots, or \
+     which the exporter may not read.",
+);
+
 const CLOCK_WENT_BACK: Desc = Desc::counter(
     "runner_job_clock_went_back_total",
     "Jobs whose end was logged before their start; counted with a duration of 0 s.",
@@ -187,6 +193,7 @@ pub(super) const DESCS: &[Desc] = &[
     SIZE_BYTES,
     FILES_FREE,
     REFUSED,
+    ELSEWHERE,
     CLOCK_WENT_BACK,
     LOG_SKIPPED,
 ];
@@ -211,23 +218,27 @@ struct Runners {
     asked: Mutex<Option<Asked>>,
 }
 
-/// State by unit; `None` on a host without systemd.
-type Services = Option<HashMap<String, &'static str>>;
+/// State by unit; `None` on a host whose systemd cannot be asked, if it has one.
+type States = Option<HashMap<String, &'static str>>;
 
 /// What systemd said, when, and about which units.
 struct Asked {
     at: Instant,
     units: Vec<String>,
-    states: Services,
+    said: Result<States, NoAnswer>,
 }
+
+/// Systemd was asked and did not answer: the services' states are unknown.
+#[derive(Debug, Clone, Copy)]
+struct NoAnswer;
 
 impl Runners {
     fn host(&self) -> MutexGuard<'_, Host> {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What systemd says about these units; an error when it was asked and did not say.
-    async fn services(&self, units: Vec<String>) -> Result<Services, command::CommandError> {
+    /// What systemd says about these units, at most [`SERVICE_AGE`] ago.
+    async fn services(&self, units: Vec<String>) -> Result<States, NoAnswer> {
         if units.is_empty() || !process::has_systemd() {
             return Ok(None);
         }
@@ -236,14 +247,27 @@ impl Runners {
             && now.duration_since(last.at) < SERVICE_AGE
             && last.units == units
         {
-            return Ok(last.states.clone());
+            return last.said.clone();
         }
-        let words = service::arguments(&units);
-        let output = command::run("systemctl", &words, SYSTEMCTL_TIME, SYSTEMCTL_BYTES).await?;
-        let states = Some(service::parse(&String::from_utf8_lossy(&output.stdout)));
-        let asked = Asked { at: now, units, states: states.clone() };
+        let said = ask("systemctl", &units).await;
+        let asked = Asked { at: now, units, said: said.clone() };
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
-        Ok(states)
+        said
+    }
+}
+
+/// Runs `systemctl`; where it cannot run, or has no bus to ask on, there is nothing to be known.
+async fn ask(systemctl: &str, units: &[String]) -> Result<States, NoAnswer> {
+    let words = service::arguments(units);
+    match command::run(systemctl, &words, SYSTEMCTL_TIME, SYSTEMCTL_BYTES).await {
+        Ok(output) if output.status.success() => {
+            Ok(Some(service::parse(&String::from_utf8_lossy(&output.stdout))))
+        }
+        Ok(_) | Err(CommandError::Run { .. }) => Ok(None),
+        Err(error) => {
+            warn!(%error, "service states unknown");
+            Err(NoAnswer)
+        }
     }
 }
 
@@ -255,10 +279,7 @@ impl Collector for Runners {
         let path = PathBuf::from("/proc");
         let snapshot = read.map_err(|source| CollectError::Read { path, source })?;
         let units = snapshot.runners.iter().filter_map(|runner| runner.unit.clone()).collect();
-        let services = self.services(units).await.map_err(|error| {
-            warn!(%error, "service states unknown");
-        });
-        fill(out, &snapshot, services.as_ref());
+        fill(out, &snapshot, self.services(units).await.as_ref());
         match snapshot.runners.is_empty() {
             true => Err(CollectError::Absent("no runner is installed on this host")),
             false => Ok(()),
@@ -266,12 +287,11 @@ impl Collector for Runners {
     }
 }
 
-/// `services` is an error when systemd did not answer.
-fn fill(out: &mut Families, snapshot: &Snapshot, services: Result<&Services, &()>) {
+fn fill(out: &mut Families, snapshot: &Snapshot, services: Result<&States, &NoAnswer>) {
     for runner in &snapshot.runners {
         let service = match (&runner.unit, services) {
             (Some(unit), Ok(Some(states))) => Service::of(states.get(unit).copied()),
-            (Some(_), Err(())) => Service::Unknown,
+            (Some(_), Err(NoAnswer)) => Service::Unknown,
             _ => Service::None,
         };
         fill_state(out, runner, &service);
@@ -283,8 +303,11 @@ fn fill(out: &mut Families, snapshot: &Snapshot, services: Result<&Services, &()
             out.add(&FILES_FREE, &labels, space.files_free);
         }
     }
-    if let Some(workers) = snapshot.workers {
+    if let Some(workers) = snapshot.workers.filter(|_| !snapshot.runners.is_empty()) {
         out.set(&CONCURRENT_JOBS, workers as f64);
+    }
+    if !snapshot.runners.is_empty() || snapshot.elsewhere > 0 {
+        out.set(&ELSEWHERE, snapshot.elsewhere as f64);
     }
     let refused = &snapshot.refused;
     for (reason, count) in [

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -61,21 +62,21 @@ async fn host(args: Args, program: PathBuf) -> anyhow::Result<ExitCode> {
     }
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let all_ended = async {
+    let mut look = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
         for runner in &mut host.runners {
-            if let Some(status) = runner.ended().await? {
+            if let Some(status) = runner.just_ended() {
                 println!("{}: ended, {status}", runner.name);
             }
         }
-        std::io::Result::Ok(())
-    };
-    tokio::select! {
-        ended = all_ended => {
-            ended?;
+        if host.runners.iter().all(|runner| runner.pid().is_none()) {
             return Ok(ExitCode::FAILURE);
         }
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
     println!("stopping: jobs that run are finished first");
     host.stop_all().await;

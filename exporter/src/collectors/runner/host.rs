@@ -11,7 +11,7 @@ use super::diag::Diag;
 use super::find::find;
 use super::install::{Installation, Refusal};
 use super::jobs::{Durations, Jobs, RESULTS};
-use super::process::{self, LISTENER, Processes, WORKER};
+use super::process::{self, LISTENER, Process, Processes, WORKER};
 
 /// Installations reported of one host.
 const MOST_INSTALLATIONS: usize = 64;
@@ -56,6 +56,8 @@ pub(super) struct Snapshot {
     pub refused: Refused,
     /// Worker processes; `None` when this host hides processes from us.
     pub workers: Option<usize>,
+    /// Listeners that run from none of the installations found.
+    pub elsewhere: usize,
 }
 
 #[derive(Debug)]
@@ -114,12 +116,14 @@ impl Host {
             self.search();
             self.searched = Some(now);
         }
-        if self.runners.is_empty() {
-            return Ok(Snapshot { runners: Vec::new(), refused: self.refused, workers: None });
-        }
         let processes = process::scan(&self.proc_root)?;
         let running: Vec<_> =
             self.runners.iter().map(|it| Running::of(&it.install, &processes)).collect();
+        let owned = |process: &&Process| {
+            self.runners.iter().any(|it| it.install.owns(&process.executable, LISTENER))
+        };
+        let listeners = processes.running.iter().filter(|it| it.program == LISTENER);
+        let elsewhere = listeners.filter(|process| !owned(process)).count();
         let mut refused = self.refused;
         refused.duplicate_name = claim_names(&mut self.runners, &running);
         let mut budget = LOG_BUDGET;
@@ -131,7 +135,7 @@ impl Host {
         }
         let workers = running.iter().map(|it| it.workers).sum();
         let workers = (processes.complete || workers > 0).then_some(workers);
-        Ok(Snapshot { runners, refused, workers })
+        Ok(Snapshot { runners, refused, workers, elsewhere })
     }
 
     fn search(&mut self) {

@@ -22,9 +22,9 @@ fn runner() -> Runner {
     }
 }
 
-fn samples(runner: Runner, services: Result<&Services, &()>) -> Vec<String> {
-    let snapshot =
-        Snapshot { runners: vec![runner], refused: Refused::default(), workers: Some(0) };
+fn samples(runner: Runner, services: Result<&States, &NoAnswer>) -> Vec<String> {
+    let (runners, refused) = (vec![runner], Refused::default());
+    let snapshot = Snapshot { runners, refused, workers: Some(0), elsewhere: 0 };
     let mut out = Families::default();
     fill(&mut out, &snapshot, services);
     let line = |family: &crate::metric::Family, sample: &crate::metric::Sample| {
@@ -42,9 +42,9 @@ fn health_is_one_zero_or_absent() {
         (Some(true), Ok(&failed), Some(0)),
         (Some(true), Ok(&gone), Some(1)),
         (Some(true), Ok(&None), Some(1)),
-        (Some(true), Err(&()), None),
+        (Some(true), Err(&NoAnswer), None),
         (Some(false), Ok(&active), Some(0)),
-        (Some(false), Err(&()), Some(0)),
+        (Some(false), Err(&NoAnswer), Some(0)),
         (None, Ok(&active), None),
         (None, Ok(&failed), Some(0)),
     ] {
@@ -101,4 +101,27 @@ fn every_family_is_listed() {
     for desc in DESCS {
         assert!(lines.iter().any(|line| line.starts_with(desc.name)), "{} is not set", desc.name);
     }
+}
+
+#[tokio::test]
+async fn systemctl_is_believed_only_when_it_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = |name: &str, script: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, executable).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let units = ["actions.runner.o-r.a.service".to_owned()];
+    // It gets the unit as one word, after the end of the options.
+    let good =
+        program("good", "shift 3; echo \"Id=$2\"; echo LoadState=loaded; echo ActiveState=failed");
+    let states = ask(&good, &units).await.unwrap().unwrap();
+    assert_eq!(states[&units[0]], "failed");
+    let no_bus = program("no-bus", "echo 'Failed to connect to bus' >&2; exit 1");
+    assert!(ask(&no_bus, &units).await.unwrap().is_none());
+    assert!(ask("/no/such/systemctl", &units).await.unwrap().is_none());
+    let floods = program("floods", "yes");
+    assert!(ask(&floods, &units).await.is_err());
 }

@@ -95,6 +95,7 @@ fn a_process_counts_only_for_its_own_installation_and_user() {
     fake.process(23, WORKER, root.join("_work/r/bin/Runner.Worker").to_str().unwrap());
     let snapshot = read(&mut fake.reader());
     assert_eq!((snapshot.runners[0].listener_up, snapshot.workers), (Some(false), Some(0)));
+    assert_eq!(snapshot.elsewhere, 1, "its folder is not among the roots, or not ours to read");
 }
 
 #[test]

@@ -152,3 +152,29 @@ fn times_are_unix_seconds() {
         assert_eq!(unix_seconds(text), want, "{text}");
     }
 }
+
+/// Real lines with bytes changed, cut and joined: never a panic, never more jobs than lines.
+#[test]
+fn damaged_lines_do_no_damage() {
+    let text =
+        job(A, "a", "00:00", "00:10", "Failed") + &job(B, "Bä", "01:00", "01:20", "Canceled");
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..2000 {
+        let mut bytes = text.clone().into_bytes();
+        for _ in 0..=random(20) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => bytes[at] = random(256) as u8,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, b"\n[]Z: -"[random(7)]),
+            }
+        }
+        let mut jobs = Jobs::default();
+        bytes.split(|byte| *byte == b'\n').for_each(|line| jobs.line(line));
+        assert!(jobs.finished.iter().sum::<u64>() <= 4);
+    }
+}
