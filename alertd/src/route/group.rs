@@ -115,7 +115,7 @@ impl Group {
 }
 
 /// Alertmanager's order: by job, by instance (those without it last), then by all labels.
-fn order(a: &Alert, b: &Alert) -> std::cmp::Ordering {
+pub(super) fn order(a: &Alert, b: &Alert) -> std::cmp::Ordering {
     let by = |name: &str| {
         let (a, b) = (a.labels.get(name), b.labels.get(name));
         (a.is_none(), a).cmp(&(b.is_none(), b))

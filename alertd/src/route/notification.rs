@@ -21,7 +21,7 @@ pub struct Notification {
     pub group_key: String,
     pub group_labels: BTreeMap<String, String>,
     pub reason: Reason,
-    /// Firing ones first.
+    /// In Alertmanager's order: by job, instance, then all labels.
     pub alerts: Vec<NotifiedAlert>,
     /// Alerts beyond `MAX_ALERTS`.
     pub truncated: u64,
