@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod db;
 pub mod model;
+pub mod notify;
 pub mod promql;
 pub mod route;
 pub mod rules;

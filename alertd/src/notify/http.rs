@@ -1,0 +1,188 @@
+//! One POST to a receiver, and what its answer means. URLs are secrets: errors name the host alone.
+
+use std::error::Error;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use lettre::message::header::{Date, Header};
+use pitcrew_exporter::secret::Secret;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+
+use super::NotifyError;
+use crate::clock;
+use crate::route::receiver::{Credentials, HttpConfig, SecretSource, check_url};
+
+/// As much of an answer is read.
+const MAX_ANSWER: usize = 4096;
+/// As much of it is shown.
+const MAX_SHOWN: usize = 200;
+
+/// A receiver behind a URL.
+pub struct Endpoint {
+    client: Client,
+    url: SecretSource,
+    config: HttpConfig,
+}
+
+impl Endpoint {
+    pub fn new(
+        url: SecretSource,
+        config: HttpConfig,
+        timeout: Duration,
+    ) -> Result<Endpoint, NotifyError> {
+        // Idempotent; without a provider building the client would panic.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let follow = config.follow_redirects.unwrap_or(true);
+        let client = Client::builder()
+            .user_agent(concat!("Pitcrew/", env!("CARGO_PKG_VERSION")))
+            .timeout(timeout)
+            .connect_timeout(timeout.mul_f64(0.8))
+            .redirect(if follow { redirect::Policy::limited(5) } else { redirect::Policy::none() })
+            .build()
+            .map_err(|error| NotifyError::Setup {
+                what: "an HTTP client",
+                cause: causes(&error.without_url()),
+            })?;
+        Ok(Endpoint { client, url, config })
+    }
+
+    /// Posts JSON; returns the text of an answer of 200 to 299.
+    pub async fn post(
+        &self,
+        body: String,
+        header: Option<(HeaderName, &str)>,
+    ) -> Result<String, NotifyError> {
+        let url = check_url(&self.url.read()?)
+            .map_err(|found| NotifyError::Setup { what: "a URL", cause: found.to_owned() })?;
+        let to = url.host_str().unwrap_or("").to_owned();
+        let mut request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/json");
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let request = self.authorize(request)?.body(body);
+        let answer = request.send().await.map_err(|error| {
+            let unsent = error.is_connect() || error.is_builder();
+            let cause = causes(&error.without_url());
+            match unsent {
+                true => NotifyError::Unreachable { to: to.clone(), cause },
+                false => NotifyError::NoAnswer { to: to.clone(), cause },
+            }
+        })?;
+        let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+        let text = text(answer).await;
+        if status.is_success() {
+            return Ok(text);
+        }
+        let answer = format!("{} {}", status.as_u16(), shown(&text, &url)).trim_end().to_owned();
+        Err(classify(to, status, answer, retry_after))
+    }
+
+    fn authorize(&self, request: RequestBuilder) -> Result<RequestBuilder, NotifyError> {
+        Ok(match self.config.credentials() {
+            None => request,
+            Some(Credentials::Scheme(kind, source)) => {
+                request.header("authorization", format!("{kind} {}", source.read()?.reveal()))
+            }
+            Some(Credentials::Login(name, source)) => {
+                let password = source.map(|source| source.read()).transpose()?;
+                request.basic_auth(name, password.as_ref().map(Secret::reveal))
+            }
+        })
+    }
+}
+
+/// An answer other than success: later, or never.
+fn classify(
+    to: String,
+    status: StatusCode,
+    answer: String,
+    retry_after: Option<Duration>,
+) -> NotifyError {
+    match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        true => NotifyError::Busy { to, answer, retry_after },
+        false => NotifyError::Refused { to, answer },
+    }
+}
+
+/// Seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = SystemTime::from(Date::parse(text).ok()?);
+    let at = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(at.saturating_sub(Duration::from_secs_f64(clock::now().seconds().max(0.0))))
+}
+
+/// The start of the answer's body; one that ends early is taken as far as it goes.
+async fn text(mut answer: Response) -> String {
+    let mut bytes = Vec::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() >= MAX_ANSWER {
+            bytes.truncate(MAX_ANSWER);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// An answer fit for a log: short, on one line, and without the URL's secret parts.
+fn shown(text: &str, url: &Url) -> String {
+    let mut text = text.to_owned();
+    let secrets = [Some(url.path()), url.query(), url.password(), Some(url.username())];
+    for secret in secrets.into_iter().flatten().filter(|secret| secret.len() > 1) {
+        text = text.replace(secret, "<secret>");
+    }
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN).collect()
+}
+
+/// The error with all its causes, on one line.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_later_or_never() {
+        for (status, later) in
+            [(500, true), (503, true), (429, true), (400, false), (404, false), (302, false)]
+        {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = classify("host".into(), status, String::new(), None);
+            assert_eq!(matches!(error, NotifyError::Busy { .. }), later, "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert!(read("Fri, 21 Oct 2101 07:28:00 GMT").unwrap() > Duration::from_secs(86_400));
+        assert_eq!(read("soon"), None);
+    }
+
+    #[test]
+    fn an_answer_does_not_carry_the_secret_into_the_log() {
+        let url = Url::parse("http://h/services/T/hunter2?k=hunter3").unwrap();
+        let text = shown("no route\n/services/T/hunter2 k=hunter3", &url);
+        assert!(!text.contains("hunter") && text.starts_with("no route "), "{text}");
+    }
+}

@@ -1,0 +1,233 @@
+//! Slack, by incoming webhook: one attachment per alert, coloured by severity.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::http::Endpoint;
+use super::wording::{self, Severity, clip};
+use super::{Delivery, Notifier, NotifyError, Settings};
+use crate::route::notification::{Notification, NotifiedAlert};
+use crate::route::receiver::{self, Receiver};
+
+/// Alerts that get an attachment of their own; the rest is counted.
+const MAX_ATTACHMENTS: usize = 10;
+const MAX_TITLE: usize = 200;
+const MAX_TEXT: usize = 1500;
+const MAX_FIELD: usize = 200;
+
+pub(super) fn build(
+    receiver: &Receiver,
+    settings: &Settings,
+) -> Result<Vec<Box<dyn Notifier>>, NotifyError> {
+    let mut built: Vec<Box<dyn Notifier>> = Vec::new();
+    for config in &receiver.slack {
+        let (url, http) = (config.url.clone(), config.http.clone());
+        built.push(Box::new(Slack {
+            endpoint: Endpoint::new(url, http, settings.attempt_timeout)?,
+            config: config.clone(),
+            external_url: settings.external_url.clone(),
+        }));
+    }
+    Ok(built)
+}
+
+struct Slack {
+    endpoint: Endpoint,
+    config: receiver::Slack,
+    external_url: String,
+}
+
+#[async_trait]
+impl Notifier for Slack {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<(), NotifyError> {
+        let message = message(delivery.notification, &self.config, &self.external_url);
+        let body =
+            serde_json::to_string(&message).expect("maps with text as keys always serialize");
+        let answer = self.endpoint.post(body, None).await?;
+        judge(&answer)
+    }
+}
+
+/// An incoming webhook says `ok`; Slack's other addresses say in JSON what they think of it.
+fn judge(answer: &str) -> Result<(), NotifyError> {
+    let value: Value = serde_json::from_str(answer).unwrap_or_default();
+    if value.get("ok").and_then(Value::as_bool) != Some(false) {
+        return Ok(());
+    }
+    let to = "Slack".to_owned();
+    let answer = clip(value.get("error").and_then(Value::as_str).unwrap_or("not ok"), 100);
+    match answer.as_str() {
+        "ratelimited" | "rate_limited" | "internal_error" | "service_unavailable" => {
+            Err(NotifyError::Busy { to, answer, retry_after: None })
+        }
+        _ => Err(NotifyError::Refused { to, answer }),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icon_emoji: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icon_url: Option<&'a str>,
+    text: String,
+    attachments: Vec<Attachment>,
+}
+
+#[derive(Debug, Serialize)]
+struct Attachment {
+    color: &'static str,
+    fallback: String,
+    title: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title_link: Option<String>,
+    text: String,
+    fields: Vec<Field>,
+    footer: String,
+    ts: i64,
+    mrkdwn_in: [&'static str; 1],
+}
+
+#[derive(Debug, Serialize)]
+struct Field {
+    title: String,
+    value: String,
+    short: bool,
+}
+
+fn message<'a>(
+    notification: &Notification,
+    config: &'a receiver::Slack,
+    external_url: &str,
+) -> Message<'a> {
+    let subject = config.title.clone().unwrap_or_else(|| wording::subject(notification));
+    let mut text = format!("*{}*", escape(&subject));
+    if let Some(url) = wording::link(external_url) {
+        text.push_str(&format!(" {}", anchor(url.as_str(), "open Pitcrew")));
+    }
+    let left = notification.alerts.len().saturating_sub(MAX_ATTACHMENTS) as u64;
+    if left + notification.truncated > 0 {
+        text.push_str(&format!("\n… and {} more alerts", left + notification.truncated));
+    }
+    let alerts = notification.alerts.iter().take(MAX_ATTACHMENTS);
+    Message {
+        channel: config.channel.as_deref(),
+        username: Some(config.username.as_deref().unwrap_or("Pitcrew")),
+        icon_emoji: config.icon_emoji.as_deref(),
+        icon_url: config.icon_url.as_deref(),
+        text,
+        attachments: alerts.map(|alert| attachment(alert, config.text.as_deref())).collect(),
+    }
+}
+
+fn attachment(alert: &NotifiedAlert, text: Option<&str>) -> Attachment {
+    let color = match (alert.ends_at.is_some(), Severity::of(alert)) {
+        (true, _) => "#2e9e5b",
+        (false, Severity::Critical) => "#d13438",
+        (false, Severity::Warning) => "#e8a317",
+        (false, Severity::Info) => "#3b82d6",
+    };
+    let headline = escape(&clip(wording::headline(alert), MAX_TITLE));
+    let title = match wording::ended(alert) {
+        Some(ended) => format!("{headline} – {ended}"),
+        None => headline,
+    };
+    let mut lines = vec![escape(&clip(text.unwrap_or(wording::description(alert)), MAX_TEXT))];
+    if let Some(url) = wording::link(alert.annotation("runbook_url")) {
+        lines.push(anchor(url.as_str(), "Runbook"));
+    }
+    let facts = wording::facts(alert);
+    let fields = facts.into_iter().map(|(name, value)| Field {
+        title: escape(&clip(&name, MAX_FIELD)),
+        value: escape(&clip(&value, MAX_FIELD)),
+        short: true,
+    });
+    Attachment {
+        color,
+        fallback: title.clone(),
+        title,
+        title_link: wording::link(&alert.generator_url).map(|url| escape(url.as_str())),
+        text: lines.join("\n").trim().to_owned(),
+        fields: fields.collect(),
+        footer: format!("{} started", escape(&clip(alert.name(), MAX_FIELD))),
+        ts: alert.starts_at.0.div_euclid(1000),
+        mrkdwn_in: ["text"],
+    }
+}
+
+/// Slack's three control characters; with them gone no text can mention, link or notify.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn anchor(url: &str, words: &str) -> String {
+    format!("<{}|{words}>", escape(&url.replace('|', "%7C")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::wording::tests::sample;
+    use crate::route::config;
+    use std::path::Path;
+
+    fn config(extra: &str) -> receiver::Slack {
+        let text = format!(
+            "route: {{ receiver: a }}\nreceivers: [ {{ name: a, slack_configs: \
+             [ {{ api_url: 'http://x/', channel: '#ci' {extra} }} ] }} ]"
+        );
+        config::parse(Path::new("a"), &text).unwrap().receivers.remove(0).slack.remove(0)
+    }
+
+    #[test]
+    fn a_message_with_everything_escaped() {
+        let config = config("");
+        let value =
+            serde_json::to_value(message(&sample(true), &config, "http://p.test/")).unwrap();
+        assert_eq!(value["channel"], "#ci");
+        assert_eq!(value["text"], "*[FIRING:1] RunnerOffline ci* <http://p.test/|open Pitcrew>");
+        let [first, second] = [&value["attachments"][0], &value["attachments"][1]];
+        assert_eq!((&first["color"], &second["color"]), (&"#e8a317".into(), &"#2e9e5b".into()));
+        assert_eq!(first["title"], "&lt;b&gt;Runner&lt;/b&gt; &amp; &lt;!here&gt; gone");
+        assert!(second["title"].as_str().unwrap().ends_with(" – resolved after 4m 5s"));
+        assert_eq!(
+            first["text"],
+            "&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;\n\
+             <https://x.test/RunnerOffline.md?a=1&amp;b=%7C%3E|Runbook>"
+        );
+        assert!(first.get("title_link").is_none(), "only http links");
+        assert_eq!(
+            first["fields"][0],
+            serde_json::json!({"title":"pool","value":"ci","short":true})
+        );
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let mut notification = sample(false);
+        let one = notification.alerts[0].clone();
+        notification.alerts = vec![one; 500];
+        notification.truncated = 3;
+        let config = config(", title: T, text: x");
+        let message = message(&notification, &config, "");
+        assert_eq!(
+            (message.attachments.len(), message.attachments[0].text.starts_with('x')),
+            (10, true)
+        );
+        assert_eq!(message.text, "*T*\n… and 493 more alerts");
+    }
+
+    #[test]
+    fn answers() {
+        assert!(judge("ok").is_ok() && judge("").is_ok() && judge("{\"ok\":true}").is_ok());
+        let error = judge("{\"ok\":false,\"error\":\"channel_not_found\"}");
+        assert!(matches!(error, Err(NotifyError::Refused { .. })));
+        let error = judge("{\"ok\":false,\"error\":\"ratelimited\"}");
+        assert!(matches!(error, Err(NotifyError::Busy { .. })));
+    }
+}
