@@ -46,8 +46,10 @@ pub struct Entry {
     /// The kind of receiver: `slack` of `slack_configs`.
     pub name: &'static str,
     /// One notifier for each integration of this kind, in order.
-    pub build: fn(&Receiver, &Settings) -> Result<Vec<Box<dyn Notifier>>, NotifyError>,
+    pub build: fn(&Receiver, &Settings) -> Result<Notifiers, NotifyError>,
 }
+
+pub type Notifiers = Vec<Box<dyn Notifier>>;
 
 /// Every kind of receiver.
 pub const NOTIFIERS: &[Entry] = &[

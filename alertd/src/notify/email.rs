@@ -16,7 +16,7 @@ use ring::digest;
 
 use super::http::causes;
 use super::wording::{self, clip};
-use super::{Delivery, Notifier, NotifyError, Settings};
+use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
 use crate::route::notification::{Notification, hex};
 use crate::route::receiver::{self, Receiver};
 
@@ -24,10 +24,7 @@ use crate::route::receiver::{self, Receiver};
 const MAX_SHOWN: usize = 100;
 const MAX_TEXT: usize = 4000;
 
-pub(super) fn build(
-    receiver: &Receiver,
-    settings: &Settings,
-) -> Result<Vec<Box<dyn Notifier>>, NotifyError> {
+pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifiers, NotifyError> {
     rustls::crypto::ring::default_provider().install_default().ok();
     let emails = receiver.email.iter().map(|config| {
         Box::new(Email {

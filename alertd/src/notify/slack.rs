@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::http::Endpoint;
 use super::wording::{self, Severity, clip};
-use super::{Delivery, Notifier, NotifyError, Settings};
+use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
 use crate::route::receiver::{self, Receiver};
 
@@ -16,11 +16,8 @@ const MAX_TITLE: usize = 200;
 const MAX_TEXT: usize = 1500;
 const MAX_FIELD: usize = 200;
 
-pub(super) fn build(
-    receiver: &Receiver,
-    settings: &Settings,
-) -> Result<Vec<Box<dyn Notifier>>, NotifyError> {
-    let mut built: Vec<Box<dyn Notifier>> = Vec::new();
+pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifiers, NotifyError> {
+    let mut built: Notifiers = Vec::new();
     for config in &receiver.slack {
         let (url, http) = (config.url.clone(), config.http.clone());
         built.push(Box::new(Slack {

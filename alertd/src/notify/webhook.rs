@@ -7,7 +7,7 @@ use reqwest::header::HeaderName;
 use serde::Serialize;
 
 use super::http::Endpoint;
-use super::{Delivery, Notifier, NotifyError, Settings};
+use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
 use crate::model::sample::Timestamp;
 use crate::route::notification::{Notification, NotifiedAlert, common};
 use crate::route::receiver::Receiver;
@@ -17,11 +17,8 @@ const DELIVERY_HEADER: HeaderName = HeaderName::from_static("x-pitcrew-delivery"
 /// How Alertmanager writes the end of an alert that has none.
 const NO_END: &str = "0001-01-01T00:00:00Z";
 
-pub(super) fn build(
-    receiver: &Receiver,
-    settings: &Settings,
-) -> Result<Vec<Box<dyn Notifier>>, NotifyError> {
-    let mut built: Vec<Box<dyn Notifier>> = Vec::new();
+pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifiers, NotifyError> {
+    let mut built: Notifiers = Vec::new();
     for config in &receiver.webhook {
         let (url, http) = (config.url.clone(), config.http.clone());
         built.push(Box::new(Webhook {
