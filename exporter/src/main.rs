@@ -178,6 +178,8 @@ fn run(settings: Settings, config: Config, insecure_listen: bool) -> anyhow::Res
         let reload = async move || drop(reloaded.reload());
         tokio::spawn(lifecycle::signals(reload, stop.clone(), stop.clone().drop_guard()));
         tokio::spawn(lifecycle::watchdog(stop.clone()));
+        // The signals' task has its turn first: from here on SIGHUP reloads instead of killing.
+        tokio::task::yield_now().await;
         lifecycle::ready();
         server::serve(bound, app.router(), stop).await?;
         anyhow::Ok(())

@@ -1,0 +1,159 @@
+//! CPU time and memory per scrape: pitcrew-exporter beside node_exporter, in one run.
+//!
+//! `cargo run -p pitcrew-tests --bin bench-exporter [PITCREW_EXPORTER [NODE_EXPORTER]]`, after a
+//! release build. The rounds of both alternate, so that whatever else the machine does hurts both.
+
+#![expect(clippy::print_stdout, reason = "its output is the point")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pitcrew_tests::process::{Process, free_address, tls};
+use pitcrew_tests::{peers, programs, wait};
+
+const ROUNDS: usize = 9;
+const SCRAPES: usize = 300;
+
+/// node_exporter's names of the collectors that Pitcrew has.
+const SAME: [&str; 12] = [
+    "cpu",
+    "meminfo",
+    "loadavg",
+    "pressure",
+    "diskstats",
+    "filesystem",
+    "netdev",
+    "vmstat",
+    "stat",
+    "uname",
+    "time",
+    "filefd",
+];
+
+struct Exporter {
+    name: &'static str,
+    url: String,
+    process: Process,
+    /// Milliseconds of processor time per scrape, one for each round.
+    rounds: Vec<f64>,
+}
+
+/// What the client says of compression: Prometheus takes gzip, curl does not ask for it.
+const ENCODINGS: [(&str, &str); 2] = [("as Prometheus asks (gzip)", "gzip"), ("plain", "identity")];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    tls();
+    let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
+    let release = programs::workspace().join("target/release/pitcrew-exporter");
+    let ours = paths.next().unwrap_or(release);
+    let theirs = paths.next().unwrap_or_else(peers::node_exporter);
+    println!("{ROUNDS} rounds of {SCRAPES} scrapes each, in turns; medians of the rounds\n");
+    println!(
+        "| scrape | CPU of pitcrew-exporter | of node_exporter | ratio | memory | of node_exporter | ratio |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (title, encoding) in ENCODINGS {
+        let mut pair = [
+            start("pitcrew-exporter", &ours, our_arguments()).await?,
+            start("node_exporter", &theirs, their_arguments()).await?,
+        ];
+        for round in 0..=ROUNDS {
+            for exporter in &mut pair {
+                let spent = measure(exporter, encoding).await?;
+                // The first round warms up.
+                if round > 0 {
+                    exporter.rounds.push(spent);
+                }
+            }
+        }
+        let [ours, theirs] = pair.map(|exporter| {
+            let memory = resident(exporter.process.pid()).context(exporter.name);
+            (median(exporter.rounds), memory)
+        });
+        let (our_memory, their_memory) = (ours.1?, theirs.1?);
+        println!(
+            "| {title} | {:.3} ms | {:.3} ms | {:.2} | {our_memory:.1} MB | {their_memory:.1} MB | {:.2} |",
+            ours.0,
+            theirs.0,
+            ours.0 / theirs.0,
+            our_memory / their_memory
+        );
+    }
+    Ok(())
+}
+
+/// Our collectors without a peer are off.
+fn our_arguments() -> fn(&str) -> Vec<String> {
+    |address| {
+        let config =
+            std::env::temp_dir().join(format!("bench-exporter-{}.yaml", std::process::id()));
+        let off = "collectors: { off: [runner] }\n";
+        fs::write(&config, off).expect("the temporary folder can be written to");
+        ["run", "--listen", address, "--log", "warn", "--config", &config.to_string_lossy()]
+            .map(str::to_owned)
+            .to_vec()
+    }
+}
+
+fn their_arguments() -> fn(&str) -> Vec<String> {
+    |address| {
+        let mut arguments = vec![
+            format!("--web.listen-address={address}"),
+            "--collector.disable-defaults".to_owned(),
+            "--web.disable-exporter-metrics".to_owned(),
+            "--log.level=error".to_owned(),
+        ];
+        arguments.extend(SAME.map(|name| format!("--collector.{name}")));
+        arguments
+    }
+}
+
+async fn start(
+    name: &'static str,
+    program: &Path,
+    arguments: fn(&str) -> Vec<String>,
+) -> Result<Exporter> {
+    let address = free_address();
+    let process = Process::start(program, &arguments(&address));
+    let url = format!("http://{address}/metrics");
+    wait::until(Duration::from_secs(20), name, async || reqwest::get(&url).await.is_ok()).await;
+    Ok(Exporter { name, url, process, rounds: Vec::new() })
+}
+
+/// Milliseconds per scrape over one round.
+async fn measure(exporter: &Exporter, encoding: &str) -> Result<f64> {
+    let client = reqwest::Client::builder().no_gzip().build()?;
+    let before = processor_time(exporter.process.pid())?;
+    for _ in 0..SCRAPES {
+        let request = client
+            .get(&exporter.url)
+            .header("accept-encoding", encoding)
+            .header("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+        request.send().await?.error_for_status()?.bytes().await?;
+    }
+    Ok((processor_time(exporter.process.pid())? - before) / SCRAPES as f64)
+}
+
+/// Milliseconds of user and system time of all threads, those that ended included.
+fn processor_time(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(ticks * 1000.0 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Resident memory in megabytes.
+fn resident(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
