@@ -2,6 +2,7 @@
 
 mod cpu;
 mod disk;
+mod filefd;
 mod filesystem;
 mod loadavg;
 mod memory;
@@ -56,6 +57,7 @@ pub const COLLECTORS: &[Entry] = &[
     on("network", network::DESCS, network::build),
     on("vmstat", vmstat::DESCS, vmstat::build),
     on("stat", stat::DESCS, stat::build),
+    on("filefd", filefd::DESCS, filefd::build),
     on("uname", uname::DESCS, uname::build),
     on("time", time::DESCS, time::build),
     on("runner", runner::DESCS, runner::build),
