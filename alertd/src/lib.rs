@@ -8,3 +8,4 @@ pub mod promql;
 pub mod route;
 pub mod rules;
 pub mod scrape;
+pub mod tsdb;

@@ -1,11 +1,29 @@
 //! PromQL: parse, check, evaluate. Pure: no IO, no clock, no tokio.
 
+mod aggregate;
+mod binary;
+mod convert;
+pub mod error;
+mod eval;
+pub mod functions;
+mod matching;
+mod print;
+mod scan;
+mod selector;
+mod sum;
+pub mod syntax;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::model::labels::Labels;
+use crate::model::querier::Querier;
 use crate::model::sample::{Sample, Series, Timestamp};
+
+use self::error::{PromqlError, failed};
+use self::eval::{Evaluator, Frame, Query, Row, Steps, is_absent, merged, without_name};
+use self::syntax::{Expr, Kind};
 
 /// What one evaluation may use.
 #[derive(Debug, Clone)]
@@ -14,6 +32,11 @@ pub struct Options {
     pub lookback: Duration,
     /// Samples that one query may load or produce before it fails.
     pub max_samples: usize,
+    /// Resolution of a subquery that names none: the evaluation interval.
+    pub subquery_step: Duration,
+    /// Remove metric names when the result is handed out, not after each operation. Off, as in a
+    /// Prometheus without that feature flag.
+    pub delayed_name_removal: bool,
     /// Set from outside to stop the evaluation (time-out, client gone).
     pub cancel: Arc<AtomicBool>,
 }
@@ -41,7 +64,111 @@ impl Default for Options {
         Options {
             lookback: Duration::from_secs(300),
             max_samples: 50_000_000,
+            subquery_step: Duration::from_secs(60),
+            delayed_name_removal: false,
             cancel: Arc::default(),
         }
     }
 }
+
+/// Text to a checked expression.
+///
+/// # Errors
+/// `Parse` or `Unsupported`, with the place in the text.
+pub fn parse(text: &str) -> Result<Expr, PromqlError> {
+    syntax::parse(text)
+}
+
+/// The value at one moment. Vectors come in a fixed order: sorted when the query sorts, else by
+/// the labels of the series they came from.
+///
+/// # Errors
+/// When the store fails, a limit is hit, the query is cancelled, or the data do not allow it.
+pub fn instant(
+    expr: &Expr,
+    store: &dyn Querier,
+    at: Timestamp,
+    options: &Options,
+) -> Result<Answer, PromqlError> {
+    let steps = Steps { start: at.0, step: 0, count: 1 };
+    let query = Query { start: at.0, end: at.0, step: 0 };
+    let eval = Evaluator::new(expr, store, options, query);
+    let value = if expr.kind() == Kind::Matrix {
+        Value::Matrix(eval.matrix(&expr.root, &steps)?)
+    } else {
+        match eval.eval(&expr.root, &steps)? {
+            Frame::Scalar(values) => {
+                let value = values.first().copied().unwrap_or(f64::NAN);
+                Value::Scalar(Sample { timestamp: at, value })
+            }
+            Frame::Text(text) => Value::String(at, text),
+            Frame::Vector(rows) => {
+                let elements = finished(rows)?.into_iter().filter_map(|row| {
+                    let value = row.values.first().copied()?;
+                    Some((row.labels, Sample { timestamp: at, value }))
+                });
+                Value::Vector(elements.collect())
+            }
+        }
+    };
+    let (warnings, infos) = eval.into_notes();
+    Ok(Answer { value, warnings, infos })
+}
+
+/// The values at `start`, `start + step`, … up to `end`, as a matrix sorted by labels.
+///
+/// # Errors
+/// As `instant`; also for a range vector or a string, for a step of zero, and for `end < start`.
+pub fn range(
+    expr: &Expr,
+    store: &dyn Querier,
+    start: Timestamp,
+    end: Timestamp,
+    step: Duration,
+    options: &Options,
+) -> Result<Answer, PromqlError> {
+    if !matches!(expr.kind(), Kind::Scalar | Kind::Vector) {
+        return Err(failed!(
+            "invalid expression type \"{}\" for range query, must be scalar or instant vector",
+            expr.kind()
+        ));
+    }
+    let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+    if step == 0 || end < start {
+        return Err(failed!("a range query needs a step above zero and an end after its start"));
+    }
+    let span = end.0.saturating_sub(start.0);
+    let count = usize::try_from(span / step).unwrap_or(usize::MAX).saturating_add(1);
+    let steps = Steps { start: start.0, step, count };
+    let query = Query { start: start.0, end: end.0, step };
+    let eval = Evaluator::new(expr, store, options, query);
+    eval.charge(count)?;
+    let rows = match eval.eval(&expr.root, &steps)? {
+        Frame::Vector(rows) => finished(rows)?,
+        Frame::Scalar(values) => vec![Row { labels: Labels::empty(), drop_name: false, values }],
+        Frame::Text(_) => Vec::new(),
+    };
+    let mut series: Vec<Series> = rows.into_iter().map(|row| series_of(row, &steps)).collect();
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let (warnings, infos) = eval.into_notes();
+    Ok(Answer { value: Value::Matrix(series), warnings, infos })
+}
+
+/// Removes the names that were to go at the end.
+fn finished(rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
+    merged(rows.into_iter().map(|row| match row.drop_name {
+        true => Row { labels: without_name(&row.labels), drop_name: false, values: row.values },
+        false => row,
+    }))
+}
+
+fn series_of(row: Row, steps: &Steps) -> Series {
+    let values = row.values.iter().enumerate().filter(|(_, value)| !is_absent(**value));
+    let samples = values
+        .map(|(at, value)| Sample { timestamp: Timestamp(steps.time(at)), value: *value })
+        .collect();
+    Series { labels: row.labels, samples }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! Evaluation: each node over all steps at once, from the leaves up.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+
+use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::querier::Querier;
+use crate::model::sample::{is_stale, stale_marker};
+
+use super::error::{PromqlError, failed};
+use super::functions::Call;
+use super::syntax::{Expr, Node, Tree};
+use super::{Options, aggregate, binary};
+
+/// The instants at which a node is evaluated, milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Steps {
+    pub(super) start: i64,
+    pub(super) step: i64,
+    pub(super) count: usize,
+}
+
+/// The bounds of the whole query, which `@ start()`, `range()` and the like refer to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Query {
+    pub(super) start: i64,
+    pub(super) end: i64,
+    /// Zero in an instant query.
+    pub(super) step: i64,
+}
+
+/// The value of a node at every step.
+#[derive(Debug)]
+pub(super) enum Frame {
+    Scalar(Vec<f64>),
+    Text(String),
+    Vector(Vec<Row>),
+}
+
+/// One series of a vector: a value a step, or `absent()`.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) labels: Labels,
+    /// The metric name goes when the result is handed out (delayed removal only).
+    pub(super) drop_name: bool,
+    pub(super) values: Vec<f64>,
+}
+
+/// What fills a row where it has no value: the stale marker, which no operation can produce and
+/// no selector lets through.
+pub(super) fn absent() -> f64 {
+    stale_marker()
+}
+
+pub(super) fn is_absent(value: f64) -> bool {
+    is_stale(value)
+}
+
+pub(super) struct Evaluator<'a> {
+    pub(super) store: &'a dyn Querier,
+    pub(super) expr: &'a Expr,
+    pub(super) options: &'a Options,
+    pub(super) query: Query,
+    used: Cell<usize>,
+    warnings: RefCell<BTreeSet<String>>,
+    infos: RefCell<BTreeSet<String>>,
+}
+
+impl Steps {
+    pub(super) fn time(&self, at: usize) -> i64 {
+        let at = i64::try_from(at).unwrap_or(i64::MAX);
+        self.start.saturating_add(self.step.saturating_mul(at))
+    }
+
+    pub(super) fn times(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.count).map(|at| self.time(at))
+    }
+}
+
+impl Row {
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.iter().all(|value| is_absent(*value))
+    }
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn new(
+        expr: &'a Expr,
+        store: &'a dyn Querier,
+        options: &'a Options,
+        query: Query,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            store,
+            expr,
+            options,
+            query,
+            used: Cell::new(0),
+            warnings: RefCell::default(),
+            infos: RefCell::default(),
+        }
+    }
+
+    pub(super) fn eval(&self, tree: &Tree, steps: &Steps) -> Result<Frame, PromqlError> {
+        self.check_cancelled()?;
+        match &tree.node {
+            Node::Number(value) => {
+                self.charge(steps.count)?;
+                Ok(Frame::Scalar(vec![*value; steps.count]))
+            }
+            Node::Text(text) => Ok(Frame::Text(text.clone())),
+            Node::Selector(selector) => {
+                Ok(Frame::Vector(self.instant(selector, steps, |sample| sample.value)?))
+            }
+            Node::Paren(inner) => self.eval(inner, steps),
+            Node::Negate(inner) => match self.eval(inner, steps)? {
+                Frame::Scalar(values) => Ok(Frame::Scalar(values.iter().map(|v| -v).collect())),
+                Frame::Vector(rows) => self.map(rows, |value| -value),
+                Frame::Text(_) => Err(failed!("a string cannot be negated")),
+            },
+            Node::Binary(_) => {
+                let (leaf, spine) = tree.spine();
+                let mut left = self.eval(leaf, steps)?;
+                for operation in spine {
+                    let right = self.eval(&operation.right, steps)?;
+                    left = binary::apply(self, operation, left, right, steps)?;
+                }
+                Ok(left)
+            }
+            Node::Aggregate(aggregate) => aggregate::apply(self, aggregate, steps),
+            Node::Call { function, args } => {
+                (function.run)(&Call { eval: self, function, args, steps })
+            }
+            Node::Range { .. } | Node::Subquery { .. } => {
+                Err(failed!("a range vector has no value at an instant: wrap it in a function"))
+            }
+        }
+    }
+
+    pub(super) fn vector(&self, tree: &Tree, steps: &Steps) -> Result<Vec<Row>, PromqlError> {
+        match self.eval(tree, steps)? {
+            Frame::Vector(rows) => Ok(rows),
+            _ => Err(failed!("expected an instant vector")),
+        }
+    }
+
+    pub(super) fn scalar(&self, tree: &Tree, steps: &Steps) -> Result<Vec<f64>, PromqlError> {
+        match self.eval(tree, steps)? {
+            Frame::Scalar(values) => Ok(values),
+            _ => Err(failed!("expected a scalar")),
+        }
+    }
+
+    pub(super) fn text(&self, tree: &Tree) -> Result<String, PromqlError> {
+        match &tree.bare().node {
+            Node::Text(text) => Ok(text.clone()),
+            _ => Err(failed!("expected a string literal")),
+        }
+    }
+
+    /// A row's labels after an operation that changes what its values mean: without the name.
+    pub(super) fn renamed(&self, row: Row) -> Row {
+        if self.options.delayed_name_removal {
+            Row { drop_name: true, ..row }
+        } else {
+            Row { labels: without_name(&row.labels), ..row }
+        }
+    }
+
+    /// Applies `change` to every value; the metric name goes.
+    pub(super) fn map(
+        &self,
+        rows: Vec<Row>,
+        change: impl Fn(f64) -> f64,
+    ) -> Result<Frame, PromqlError> {
+        self.map_at(rows, |_, value| change(value))
+    }
+
+    /// As `map`, knowing the step; the change may remove values.
+    pub(super) fn map_at(
+        &self,
+        rows: Vec<Row>,
+        change: impl Fn(usize, f64) -> f64,
+    ) -> Result<Frame, PromqlError> {
+        let changed = rows.into_iter().map(|mut row| {
+            for (at, value) in row.values.iter_mut().enumerate() {
+                if !is_absent(*value) {
+                    *value = change(at, *value);
+                }
+            }
+            self.renamed(row)
+        });
+        Ok(Frame::Vector(merged(changed)?))
+    }
+
+    /// Counts samples that are loaded or produced against the limit of the query.
+    pub(super) fn charge(&self, samples: usize) -> Result<(), PromqlError> {
+        let used = self.used.get().saturating_add(samples);
+        self.used.set(used);
+        let limit = self.options.max_samples;
+        if used > limit { Err(PromqlError::TooManySamples { limit }) } else { Ok(()) }
+    }
+
+    pub(super) fn check_cancelled(&self) -> Result<(), PromqlError> {
+        if self.options.cancel.load(Ordering::Relaxed) {
+            return Err(PromqlError::Cancelled);
+        }
+        Ok(())
+    }
+
+    pub(super) fn warn(&self, at: usize, message: &str) {
+        let text = format!("PromQL warning: {message} ({})", self.expr.position(at));
+        self.warnings.borrow_mut().insert(text);
+    }
+
+    pub(super) fn inform(&self, at: usize, message: &str) {
+        let text = format!("PromQL info: {message} ({})", self.expr.position(at));
+        self.infos.borrow_mut().insert(text);
+    }
+
+    pub(super) fn into_notes(self) -> (Vec<String>, Vec<String>) {
+        let list = |notes: RefCell<BTreeSet<String>>| notes.into_inner().into_iter().collect();
+        (list(self.warnings), list(self.infos))
+    }
+}
+
+pub(super) fn without_name(labels: &Labels) -> Labels {
+    match labels.metric_name() {
+        Some(_) => labels.without(&[METRIC_NAME]),
+        None => labels.clone(),
+    }
+}
+
+/// Joins rows of equal labels that never have a value at the same step; drops empty ones.
+///
+/// # Errors
+/// When two have a value at one step: the result would hold one series twice.
+pub(super) fn merged(rows: impl IntoIterator<Item = Row>) -> Result<Vec<Row>, PromqlError> {
+    let mut out: Vec<Row> = Vec::new();
+    let mut known: HashMap<Labels, usize> = HashMap::new();
+    for row in rows {
+        if row.is_empty() {
+            continue;
+        }
+        match known.get(&row.labels).and_then(|at| out.get_mut(*at)) {
+            None => {
+                known.insert(row.labels.clone(), out.len());
+                out.push(row);
+            }
+            Some(first) => {
+                for (into, value) in first.values.iter_mut().zip(row.values) {
+                    if is_absent(value) {
+                        continue;
+                    }
+                    if !is_absent(*into) {
+                        return Err(failed!(
+                            "vector cannot contain metrics with the same labelset"
+                        ));
+                    }
+                    *into = value;
+                }
+            }
+        }
+    }
+    Ok(out)
+}

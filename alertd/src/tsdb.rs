@@ -1,0 +1,126 @@
+//! The embedded store: series in memory behind `Querier` and `Appender`.
+
+mod head;
+mod index;
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
+use crate::model::querier::{Appended, Appender, Querier, StoreError};
+use crate::model::sample::{Sample, Series, Timestamp};
+
+use self::head::{Head, Outcome};
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Series that are kept; samples of further ones are refused and counted.
+    pub max_series: usize,
+    /// How long samples are kept, counted from their timestamp.
+    pub retention: Duration,
+    /// How far behind the newest sample of its series a sample may be; zero refuses all such.
+    pub out_of_order_window: Duration,
+    /// Samples that one `select` may return.
+    pub max_select_samples: usize,
+}
+
+/// Cheap to ask from many threads: a query copies what it needs and then lets go of the lock.
+#[derive(Debug)]
+pub struct Tsdb {
+    limits: Limits,
+    head: RwLock<Head>,
+}
+
+/// What the store holds now, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub series: usize,
+    pub samples: usize,
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_series: 500_000,
+            retention: Duration::from_secs(15 * 86_400),
+            out_of_order_window: Duration::ZERO,
+            max_select_samples: 50_000_000,
+        }
+    }
+}
+
+impl Tsdb {
+    pub fn new(limits: Limits) -> Tsdb {
+        Tsdb { limits, head: RwLock::default() }
+    }
+
+    /// Forgets samples older than the retention, and series that have none left.
+    pub fn expire(&self, now: Timestamp) {
+        self.write().drop_before(now.minus(self.limits.retention));
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.read().stats()
+    }
+
+    // A panic elsewhere cannot leave the maps half changed in a way that a reader would notice.
+    fn read(&self) -> RwLockReadGuard<'_, Head> {
+        self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Head> {
+        self.head.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Querier for Tsdb {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Series>, StoreError> {
+        let limit = self.limits.max_select_samples;
+        let mut left = limit;
+        let mut found = Vec::new();
+        for (labels, stored) in self.read().matching(matchers) {
+            let samples = stored.between(from, to);
+            left = left.checked_sub(samples.len()).ok_or(StoreError::TooManySamples { limit })?;
+            if !samples.is_empty() {
+                found.push(Series { labels, samples });
+            }
+        }
+        found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(found)
+    }
+
+    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
+        Ok(self.read().label_names(matchers))
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
+        Ok(self.read().label_values(name, matchers))
+    }
+}
+
+impl Appender for Tsdb {
+    fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
+        let mut appended = Appended::default();
+        let mut head = self.write();
+        for (labels, sample) in samples {
+            let count = match head.append(labels, *sample, &self.limits) {
+                Outcome::Accepted => &mut appended.accepted,
+                Outcome::Duplicate => &mut appended.duplicate,
+                Outcome::OutOfOrder => &mut appended.out_of_order,
+                Outcome::OverLimit => &mut appended.over_limit,
+            };
+            *count += 1;
+        }
+        Ok(appended)
+    }
+}
+
+#[cfg(test)]
+mod tests;
