@@ -157,7 +157,7 @@ fn compute(
             call.eval.inform(call.arg(arg)?.start, &format!("{text} for metric name {name}"));
         }
         let labels = match extra {
-            Some((name, _)) if name.is_empty() => return Err(failed!("invalid label name \"\"")),
+            Some(("", _)) => return Err(failed!("invalid label name \"\"")),
             Some((name, text)) => histogram.labels.with(name, text),
             None => histogram.labels.clone(),
         };
