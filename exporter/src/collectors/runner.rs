@@ -44,8 +44,8 @@ use jobs::{BUCKETS, RESULTS};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Folders that hold an installed runner; `*` and `?` match within one name. Default: the
-    /// places where people and images usually put it.
+    /// Folders in which a runner is installed, or that hold such folders; `*` and `?` match within
+    /// one name. Default: the places where people and images usually put it.
     pub roots: Vec<PathBuf>,
     /// Longest time until a new installation is found; one that registers anew is noticed at once.
     #[serde(with = "duration")]
@@ -137,7 +137,8 @@ const JOB_DURATION: Desc = Desc::histogram(
 
 const AVAIL_BYTES: Desc = Desc::gauge(
     "runner_filesystem_avail_bytes",
-    "Bytes that the runner can still write where its _work or _diag folder lies.",
+    "Bytes that the runner can still write where its _work or _diag folder lies; absent for a \
+     folder outside the installation.",
 )
 .with_labels(&["runner", "folder"]);
 

@@ -18,6 +18,7 @@ use super::worker;
 
 const POLL: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_millis(200);
 /// The agent's own words for its results.
 const SAID: [(&str, &str); 3] =
@@ -73,7 +74,11 @@ impl Listener {
                 Some(polled) => polled,
             };
             match polled {
-                Ok(None) => reached = true,
+                Ok(None) => {
+                    reached = true;
+                    // A simulator that does not wait must not make us spin.
+                    stop.run_until_cancelled(time::sleep(PAUSE)).await;
+                }
                 Ok(Some(job)) => {
                     reached = true;
                     self.run_job(&job).await?;

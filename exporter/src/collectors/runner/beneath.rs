@@ -116,7 +116,7 @@ fn open_stepwise(folder: &OwnedFd, relative: &Path, flags: OFlags) -> io::Result
             _ => return Err(Errno::XDEV.into()),
         }
     }
-    let last = names.pop().ok_or(Errno::NOENT)?;
+    let last = names.pop().unwrap_or(OsStr::new("."));
     let mut at = folder.try_clone()?;
     for name in names {
         at = rustix::fs::openat(&at, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
@@ -153,6 +153,7 @@ mod tests {
                 ("../secret", false),
                 ("/etc/hostname", false),
                 ("nothing", false),
+                (".", true),
             ] {
                 assert_eq!(open(&folder.0, Path::new(path), FILE).is_ok(), opens, "{path}");
             }

@@ -5,15 +5,13 @@ use std::path::{Component, Path, PathBuf};
 
 use super::beneath::Folder;
 
-/// Where people and images put the agent when the configuration names nothing.
+/// Where people and images put the agent, or a folder of agents, when the configuration names
+/// nothing.
 pub(super) const USUAL_PLACES: &[&str] = &[
     "/home/*/actions-runner*",
-    "/home/*/actions-runners/*",
     "/home/runner",
     "/opt/actions-runner*",
-    "/opt/actions-runners/*",
     "/srv/actions-runner*",
-    "/srv/actions-runners/*",
     "/var/lib/actions-runner*",
     "/usr/local/actions-runner*",
     "/root/actions-runner*",
@@ -23,11 +21,16 @@ pub(super) const USUAL_PLACES: &[&str] = &[
 
 /// Folders looked into in one scan, over all patterns; a user may make any number of folders.
 const MOST_FOLDERS: usize = 1024;
+/// Names tried in a folder that a pattern names and that is no installation itself.
+const MOST_BELOW: usize = 128;
 /// Names read of one folder.
 const MOST_NAMES: usize = 4096;
 
-/// Opens every folder that a pattern names and that `keep` accepts, in the order of the patterns,
-/// then by name. `*` and `?` stand for characters within one name.
+/// The file that makes a folder an installation.
+pub(super) const MARK: &str = ".runner";
+
+/// Opens every installation that a pattern names, or that lies directly in a folder it names, in
+/// the order of the patterns, then by name. `*` and `?` stand for characters within one name.
 ///
 /// The part before the first wildcard is the administrator's and may hold symlinks. Whatever a
 /// wildcard matches may have been made by a job: no symlink is followed from there on.
@@ -45,10 +48,25 @@ pub(super) fn find<T>(
         // administrator gives or not.
         let Ok(folder) = Folder::open(&start) else { continue };
         expand(start, folder, &names[fixed..], &mut left, &mut |path, folder| {
-            found.extend(keep(path, folder));
+            if is_marked(&folder) {
+                found.extend(keep(path, folder));
+                return;
+            }
+            let mut names = folder.names(MOST_BELOW).unwrap_or_default();
+            names.sort();
+            for name in names {
+                match folder.folder(Path::new(&name)) {
+                    Ok(below) if is_marked(&below) => found.extend(keep(path.join(name), below)),
+                    _ => {}
+                }
+            }
         });
     }
     found
+}
+
+fn is_marked(folder: &Folder) -> bool {
+    folder.stat(OsStr::new(MARK)).is_ok()
 }
 
 fn expand(
@@ -132,24 +150,50 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_follow_no_symlink_and_stop_at_the_limit() {
+    fn installations_are_found_without_following_a_symlink() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["b/runner", "a/runner", "elsewhere/runner", "c"] {
-            std::fs::create_dir_all(root.path().join("home").join(name)).unwrap();
-        }
-        let elsewhere = root.path().join("home/elsewhere");
-        std::os::unix::fs::symlink(&elsewhere, root.path().join("home/link")).unwrap();
+        let make = |name: &str| {
+            let folder = root.path().join("home").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(MARK), "").unwrap();
+            folder
+        };
+        make("b/runner");
+        make("a/runner/one");
+        make("a/runner/two");
+        make("a/runner/two/_work");
+        let elsewhere = make("elsewhere/runner");
+        std::fs::create_dir(root.path().join("home/c")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, root.path().join("home/c/runner")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, root.path().join("home/a/runner/link")).unwrap();
+        std::os::unix::fs::symlink(root.path().join("home"), root.path().join("link")).unwrap();
         std::fs::write(root.path().join("home/file"), "").unwrap();
-        let found = find(&[root.path().join("home/*/runner")], |path, _| {
-            Some(path.strip_prefix(root.path()).unwrap().to_owned())
-        });
-        let want = ["home/a/runner", "home/b/runner", "home/elsewhere/runner"];
-        assert_eq!(found, want.map(PathBuf::from));
-
-        for at in 0..2 * MOST_FOLDERS {
-            std::fs::create_dir_all(root.path().join(format!("many/{at}"))).unwrap();
+        for (pattern, want) in [
+            ("home/?/runner", &["home/a/runner/one", "home/a/runner/two", "home/b/runner"][..]),
+            ("home/b/runner", &["home/b/runner"]),
+            ("home/b/*", &["home/b/runner"]),
+            ("link/b/runner", &["link/b/runner"]),
+            ("link/*/two", &[]),
+            ("home/a/*/two", &["home/a/runner/two"]),
+            ("none/*", &[]),
+        ] {
+            let found = find(&[root.path().join(pattern)], |path, _| {
+                Some(path.strip_prefix(root.path()).unwrap().to_owned())
+            });
+            assert_eq!(found, want.iter().map(PathBuf::from).collect::<Vec<_>>(), "{pattern}");
         }
-        let many = find(&[root.path().join("many/*")], |_, _| Some(()));
-        assert_eq!(many.len(), MOST_FOLDERS);
+    }
+
+    #[test]
+    fn a_scan_ends_however_many_folders_there_are() {
+        let root = tempfile::tempdir().unwrap();
+        for at in 0..MOST_FOLDERS + 10 {
+            let folder = root.path().join(at.to_string());
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join(MARK), "").unwrap();
+        }
+        let pattern = root.path().join("*");
+        assert_eq!(find(&[pattern], |_, _| Some(())).len(), MOST_FOLDERS);
+        assert_eq!(find(&[root.path().to_owned()], |_, _| Some(())).len(), MOST_BELOW);
     }
 }

@@ -193,7 +193,7 @@ impl Tracked {
             }
         }
         let known = |up: bool| (up || complete).then_some(up);
-        let work = install.work_folder.as_ref().and_then(|it| install.folder.folder(it).ok());
+        let work = install.work_space();
         let space =
             [("_work", work), (DIAG, logs.ok())].into_iter().filter_map(|(name, folder)| {
                 let stat = rustix::fs::fstatvfs(folder?.as_fd()).ok()?;

@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, AsRawFd};
 use serde::Deserialize;
 
 use super::beneath::Folder;
+use super::find::MARK;
 use super::label::clean;
 
 /// `.runner` takes a few hundred bytes, `.service` one line.
@@ -74,8 +75,8 @@ impl Installation {
         folder: Folder,
         root: &Path,
     ) -> Option<Result<Installation, Refusal>> {
-        let stamp = [stamp(&folder, RUNNER), stamp(&folder, SERVICE)];
-        match folder.file(Path::new(RUNNER)) {
+        let stamp = [stamp(&folder, MARK), stamp(&folder, SERVICE)];
+        match folder.file(Path::new(MARK)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             _ => Some(read(path, folder, root, stamp)),
         }
@@ -83,7 +84,7 @@ impl Installation {
 
     /// Whether it was registered anew, or its service changed, since it was read.
     pub(super) fn is_stale(&self) -> bool {
-        self.stamp != [stamp(&self.folder, RUNNER), stamp(&self.folder, SERVICE)]
+        self.stamp != [stamp(&self.folder, MARK), stamp(&self.folder, SERVICE)]
     }
 
     /// Whether an executable path is this installation's `bin*/PROGRAM`.
@@ -99,6 +100,18 @@ impl Installation {
             && (root == Some(&self.path) || root == Some(&self.real_path))
     }
 
+    /// A folder in the file system that jobs write to.
+    pub(super) fn work_space(&self) -> Option<Folder> {
+        let work_folder = self.work_folder.as_ref()?;
+        match self.folder.folder(work_folder) {
+            // The agent makes it for its first job, here.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folder.folder(Path::new(".")).ok()
+            }
+            other => other.ok(),
+        }
+    }
+
     /// The version that `bin` points to once the agent has updated itself.
     pub(super) fn version_of_bin(&self) -> Option<String> {
         let link = self.folder.link_text("bin").ok()?;
@@ -106,7 +119,6 @@ impl Installation {
     }
 }
 
-const RUNNER: &str = ".runner";
 const SERVICE: &str = ".service";
 
 fn read(
@@ -116,9 +128,9 @@ fn read(
     stamp: [Stamp; 2],
 ) -> Result<Installation, Refusal> {
     let unreadable = |_: io::Error| Refusal::Unreadable;
-    let file = folder.file(Path::new(RUNNER)).map_err(unreadable)?;
+    let file = folder.file(Path::new(MARK)).map_err(unreadable)?;
     let owner = file.metadata().map_err(unreadable)?.uid();
-    let bytes = folder.read(Path::new(RUNNER), MOST_BYTES).map_err(unreadable)?;
+    let bytes = folder.read(Path::new(MARK), MOST_BYTES).map_err(unreadable)?;
     // The agent writes a byte order mark.
     let json = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let settings: Settings = serde_json::from_slice(json).map_err(|_| Refusal::Malformed)?;
