@@ -6,6 +6,7 @@ pub mod collectors;
 pub mod command;
 pub mod config;
 pub mod exposition;
+pub mod github;
 pub mod lifecycle;
 pub mod metric;
 pub mod metrics_md;

@@ -1,0 +1,192 @@
+//! The `github:` section: where GitHub is, how to sign in, and how much of its budget to use.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+use serde::Deserialize;
+
+use crate::config::duration;
+use crate::config::yaml::Invalid;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GithubConfig {
+    /// The REST API's root; a GitHub Enterprise Server's ends in `/api/v3`. Plain http only on
+    /// loopback, since every call carries a token.
+    #[serde(default = "default_base_url")]
+    pub base_url: String,
+    pub auth: Auth,
+    /// Share of the credential's rate limit that this program may spend, above 0 and at most 1;
+    /// less than 1 when another program uses the same credential.
+    #[serde(default = "default_budget_share")]
+    pub budget_share: f64,
+    /// Longest wait for one answer, from connecting to its last byte.
+    #[serde(default = "default_timeout", with = "duration")]
+    pub timeout: Duration,
+    /// Writes that may follow each other at once, after a quiet time. GitHub asks for a second
+    /// between writes and allows 80 a minute: 12 at once and then one a second are at most 72.
+    #[serde(default = "default_write_burst")]
+    pub write_burst: u32,
+    /// Time between two writes once the burst is used up.
+    #[serde(default = "default_write_spacing", with = "duration")]
+    pub write_spacing: Duration,
+}
+
+/// How to sign in; in YAML the keys of one of the two.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "AuthKeys")]
+pub enum Auth {
+    /// A personal access token in a file that only its owner can read; read again when it changes.
+    Token { token_file: PathBuf },
+    /// A GitHub App installed on the repository or organization.
+    App { app_id: u64, installation_id: u64, private_key_file: PathBuf },
+}
+
+impl GithubConfig {
+    /// A configuration with the defaults for everything that is not given.
+    pub fn new(base_url: impl Into<String>, auth: Auth) -> GithubConfig {
+        GithubConfig {
+            base_url: base_url.into(),
+            auth,
+            budget_share: default_budget_share(),
+            timeout: default_timeout(),
+            write_burst: default_write_burst(),
+            write_spacing: default_write_spacing(),
+        }
+    }
+
+    /// Checks what types cannot; `file` is only for the message.
+    pub fn check(&self, file: &Path) -> Result<(), Invalid> {
+        let wrong = |key: &str, expected: &str, found: String| {
+            Err(Invalid::value(file, format!("github.{key}"), expected, found))
+        };
+        if let Err(expected) = base(&self.base_url) {
+            return wrong("base_url", expected, self.base_url.clone());
+        }
+        if !(self.budget_share > 0.0 && self.budget_share <= 1.0) {
+            return wrong("budget_share", "above 0, at most 1", self.budget_share.to_string());
+        }
+        if self.timeout.is_zero() {
+            return wrong("timeout", "above 0s", duration::format(self.timeout));
+        }
+        if self.write_burst == 0 {
+            return wrong("write_burst", "at least 1", "0".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The URL, if a token may be sent there; the error is what was expected.
+pub(super) fn base(url: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "an https URL")?;
+    let host = uri.host().unwrap_or("").trim_start_matches('[').trim_end_matches(']');
+    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if host.is_empty() || !plain || uri.query().is_some() || url.contains('#') {
+        return Err("an https URL without user, query and fragment");
+    }
+    let loopback = host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok(uri),
+        Some("http") if loopback => Ok(uri),
+        _ => Err("https (plain http only on loopback: the call carries a token)"),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthKeys {
+    token_file: Option<PathBuf>,
+    app_id: Option<u64>,
+    installation_id: Option<u64>,
+    private_key_file: Option<PathBuf>,
+}
+
+impl TryFrom<AuthKeys> for Auth {
+    type Error = &'static str;
+
+    fn try_from(keys: AuthKeys) -> Result<Auth, &'static str> {
+        let AuthKeys { token_file, app_id, installation_id, private_key_file } = keys;
+        match (token_file, app_id, installation_id, private_key_file) {
+            (Some(token_file), None, None, None) => Ok(Auth::Token { token_file }),
+            (None, Some(app_id), Some(installation_id), Some(private_key_file)) => {
+                Ok(Auth::App { app_id, installation_id, private_key_file })
+            }
+            _ => Err("expected either token_file, or app_id, installation_id and private_key_file"),
+        }
+    }
+}
+
+fn default_base_url() -> String {
+    "https://api.github.com".to_owned()
+}
+
+fn default_budget_share() -> f64 {
+    1.0
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_write_burst() -> u32 {
+    12
+}
+
+fn default_write_spacing() -> Duration {
+    Duration::from_secs(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml::parse;
+
+    fn checked(text: &str) -> Result<GithubConfig, Invalid> {
+        let file = Path::new("a.yaml");
+        let config: GithubConfig = parse(file, text)?;
+        config.check(file).map(|()| config)
+    }
+
+    #[test]
+    fn good_sections() {
+        let config = checked("auth: { token_file: /t }").unwrap();
+        assert_eq!(config.base_url, "https://api.github.com");
+        assert_eq!(config.auth, Auth::Token { token_file: "/t".into() });
+        for text in [
+            "auth: { app_id: 1, installation_id: 2, private_key_file: /k }\nbudget_share: 0.5",
+            "auth: { token_file: /t }\nbase_url: https://ghe.example.org/api/v3",
+            "auth: { token_file: /t }\nbase_url: http://127.0.0.1:8080/api/v3",
+            "auth: { token_file: /t }\nbase_url: http://[::1]:8080",
+            "auth: { token_file: /t }\nbase_url: http://localhost",
+        ] {
+            checked(text).unwrap();
+        }
+    }
+
+    #[test]
+    fn bad_sections_say_what_was_expected() {
+        for (text, expected) in [
+            ("{}", "missing field `auth`"),
+            ("auth: { app_id: 1 }", "expected either token_file"),
+            ("auth: { token_file: /t, app_id: 1 }", "expected either token_file"),
+            ("auth: { token_fil: /t }", "did you mean `token_file`"),
+            ("auth: { token_file: /t }\nbase_url: http://ghe.example.org", "only on loopback"),
+            (
+                "auth: { token_file: /t }\nbase_url: http://127.0.0.1.example.org",
+                "only on loopback",
+            ),
+            ("auth: { token_file: /t }\nbase_url: ftp://localhost", "https"),
+            ("auth: { token_file: /t }\nbase_url: https://u:p@ghe.example.org", "without user"),
+            ("auth: { token_file: /t }\nbase_url: nonsense", "https"),
+            ("auth: { token_file: /t }\nbudget_share: 0", "above 0, at most 1"),
+            ("auth: { token_file: /t }\nbudget_share: .nan", "above 0, at most 1"),
+            ("auth: { token_file: /t }\ntimeout: 0s", "above 0s"),
+            ("auth: { token_file: /t }\nwrite_burst: 0", "at least 1"),
+        ] {
+            let message = checked(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+}

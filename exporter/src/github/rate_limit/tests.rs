@@ -1,0 +1,100 @@
+use super::*;
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn fresh(share: f64) -> RateLimit {
+    RateLimit::new(share, 12, seconds(1))
+}
+
+fn report(remaining: u64, reset: i64) -> Report {
+    Report {
+        counted: true,
+        limit: Some(100),
+        remaining: Some(remaining),
+        reset: Some(reset),
+        date: Some(1000),
+        ..Report::default()
+    }
+}
+
+#[test]
+fn refusals_wait_as_github_says() {
+    let named = Report { refused: true, retry_after: Some(seconds(30)), ..Report::default() };
+    let primary = Report { refused: true, ..report(0, 1600) };
+    let secondary = Report { refused: true, ..report(50, 1600) };
+    let absurd = Report { retry_after: Some(Duration::MAX), ..named };
+    let at_once = Report { retry_after: Some(seconds(0)), ..named };
+    let past = Report { refused: true, ..report(0, 900) };
+    for (what, report, wait) in [
+        ("retry-after", named, 30),
+        ("reset", primary, 601),
+        ("secondary", secondary, 60),
+        ("nothing said", Report { refused: true, ..Report::default() }, 60),
+        ("absurd", absurd, 3600),
+        ("at once", at_once, 1),
+        ("reset in the past", past, 60),
+    ] {
+        let mut limit = fresh(1.0);
+        limit.observe(seconds(5), &report);
+        for urgency in [Urgency::Routine, Urgency::Urgent] {
+            assert_eq!(limit.wait(seconds(5), urgency), seconds(wait), "{what}");
+        }
+    }
+}
+
+#[test]
+fn unnamed_refusals_double_until_one_succeeds() {
+    let mut limit = fresh(1.0);
+    let refused = Report { refused: true, ..Report::default() };
+    let mut now = seconds(0);
+    for pause in [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600] {
+        limit.observe(now, &refused);
+        assert_eq!(limit.wait(now, Urgency::Urgent), seconds(pause));
+        now += seconds(pause);
+    }
+    assert_eq!(limit.wait(now, Urgency::Urgent), seconds(0));
+    limit.observe(now, &Report::default());
+    limit.observe(now, &refused);
+    assert_eq!(limit.wait(now, Urgency::Urgent), seconds(60));
+}
+
+#[test]
+fn reserve_is_for_urgent_calls() {
+    let mut limit = fresh(1.0);
+    for (remaining, routine, urgent) in [(6, 0, 0), (5, 60, 0), (1, 60, 0), (0, 60, 60)] {
+        limit.observe(seconds(0), &report(remaining, 1060));
+        assert_eq!(limit.wait(seconds(0), Urgency::Routine), seconds(routine), "{remaining}");
+        assert_eq!(limit.wait(seconds(0), Urgency::Urgent), seconds(urgent), "{remaining}");
+        assert_eq!(limit.wait(seconds(60), Urgency::Urgent), seconds(0), "{remaining}");
+    }
+}
+
+#[test]
+fn share_counts_own_calls_in_a_window() {
+    let mut limit = fresh(0.5);
+    for _ in 0..44 {
+        limit.observe(seconds(0), &report(90, 1060));
+        limit.observe(seconds(0), &Report { counted: false, ..report(90, 1060) });
+    }
+    assert_eq!(limit.wait(seconds(0), Urgency::Routine), seconds(0));
+    limit.observe(seconds(0), &report(90, 1060));
+    assert_eq!(limit.wait(seconds(0), Urgency::Routine), seconds(60));
+    assert_eq!(limit.wait(seconds(0), Urgency::Urgent), seconds(0));
+    limit.observe(seconds(61), &report(99, 4660));
+    assert_eq!(limit.wait(seconds(61), Urgency::Routine), seconds(0));
+}
+
+#[test]
+fn a_burst_of_writes_then_one_a_second() {
+    let mut limit = fresh(1.0);
+    let waits: Vec<_> = (0..15).map(|_| limit.take_write(seconds(100))).collect();
+    let want: Vec<_> = [0; 12].into_iter().chain(1..=3).map(seconds).collect();
+    assert_eq!(waits, want);
+    assert_eq!(limit.take_write(seconds(200)), seconds(0));
+    // In no minute do more than 72 go out, and GitHub allows 80.
+    let mut limit = fresh(1.0);
+    let sent = (0..200).map(|_| limit.take_write(seconds(0))).filter(|at| *at <= seconds(60));
+    assert_eq!(sent.count(), 72);
+}
