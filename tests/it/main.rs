@@ -5,5 +5,6 @@
 mod dashboards;
 mod host;
 mod licences;
+mod notify;
 mod runner;
 mod tidy;

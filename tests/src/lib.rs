@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
+pub mod alertmanager;
 pub mod fake_runner;
+pub mod fake_smtp;
+pub mod fake_webhook;
 pub mod peers;
 pub mod process;
 pub mod programs;

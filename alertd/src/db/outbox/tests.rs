@@ -1,3 +1,5 @@
+//! The outbox by itself: order in a lane, merging, giving up, and a kill at every step.
+
 use super::*;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! What is read from Alertmanager's file, and what is refused with which words.
+
 use super::*;
 
 fn read(text: &str) -> Result<Notifications, String> {

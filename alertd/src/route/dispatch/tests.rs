@@ -1,3 +1,5 @@
+//! Whole lives of alerts through groups, log and outbox, at given times.
+
 use super::*;
 use crate::db::Db;
 use crate::db::outbox::{Outbox, Outcome};

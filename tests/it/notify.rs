@@ -1,0 +1,5 @@
+//! From an alert to what receivers got: payloads, outages, restarts, mail.
+
+mod bench;
+mod delivery;
+mod formats;

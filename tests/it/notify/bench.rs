@@ -1,0 +1,106 @@
+//! Routing and delivery in this process, on a database that outlives them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitcrew_alertd::clock;
+use pitcrew_alertd::db::Db;
+use pitcrew_alertd::db::outbox::Outbox;
+use pitcrew_alertd::model::alert::Alert;
+use pitcrew_alertd::model::labels::Labels;
+use pitcrew_alertd::notify::metrics::NotifyMetrics;
+use pitcrew_alertd::notify::{self, Settings};
+use pitcrew_alertd::route::{self, RouteMetrics, config};
+use pitcrew_tests::wait::until;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(super) struct Bench {
+    pub(super) alerts: mpsc::Sender<Vec<Alert>>,
+    pub(super) outbox: Outbox,
+    registry: Registry,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// Times a hundredth of the real ones: 1 s to 120 s of back-off become 10 ms to 1.2 s.
+pub(super) fn hundredth() -> Settings {
+    Settings {
+        external_url: "http://pitcrew.test".into(),
+        attempt_timeout: Duration::from_millis(300),
+        min_backoff: Duration::from_millis(10),
+        max_backoff: Duration::from_millis(1200),
+        ..Settings::default()
+    }
+}
+
+impl Bench {
+    pub(super) async fn start(folder: &Path, file: &str, settings: Settings) -> Bench {
+        let path = folder.join("alertmanager.yaml");
+        std::fs::write(&path, file).unwrap();
+        let config = Arc::new(config::load(&path).unwrap());
+        // The last holder may still be leaving.
+        let mut db = None;
+        until(Duration::from_secs(5), "the data folder is free", async || {
+            db = Db::open(&folder.join("data")).ok();
+            db.is_some()
+        })
+        .await;
+        let outbox = Outbox::new(db.unwrap());
+        let (mut registry, stop) = (Registry::default(), CancellationToken::new());
+        let (alerts, inbox) = mpsc::channel(100);
+        let mut tasks = JoinSet::new();
+        let enrich: route::Enrich = Arc::new(|_| Vec::new());
+        let metrics = RouteMetrics::new(&mut registry);
+        let routing = (Arc::clone(&config), outbox.clone());
+        tasks.spawn(route::run(routing.0, routing.1, inbox, enrich, metrics, stop.clone()));
+        let metrics = NotifyMetrics::new(&mut registry);
+        let delivery = notify::run(config, settings, outbox.clone(), metrics, stop.clone());
+        tasks.spawn(async move { delivery.await.unwrap() });
+        Bench { alerts, outbox, registry, tasks, stop }
+    }
+
+    /// Ends as a kill does: whatever was going on is dropped.
+    pub(super) async fn kill(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    pub(super) async fn send(&self, alerts: Vec<Alert>) {
+        self.alerts.send(alerts).await.unwrap();
+    }
+
+    /// Sum of a metric's samples whose line contains `part`.
+    pub(super) fn metric(&self, name: &str, part: &str) -> f64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text.lines()
+            .filter(|line| line.starts_with(name) && line.contains(part))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+/// An alert that has just begun to fire.
+pub(super) fn firing(pairs: &[(&str, &str)]) -> Alert {
+    let now = clock::now();
+    Alert {
+        labels: Labels::from_pairs(pairs.iter().copied()),
+        annotations: BTreeMap::from([("summary".into(), "it is gone".into())]),
+        starts_at: now,
+        ends_at: now.plus(Duration::from_secs(240)),
+        generator_url: "http://prometheus.test/graph?g0.expr=up".into(),
+    }
+}
+
+pub(super) fn resolved(alert: &Alert) -> Alert {
+    Alert { ends_at: clock::now(), ..alert.clone() }
+}

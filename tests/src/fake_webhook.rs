@@ -1,0 +1,203 @@
+//! An HTTP receiver on a free port, generic or Slack's, that remembers every request and answers
+//! as it is told.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pitcrew_exporter::clock;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What one request is answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Ok,
+    Status(u16),
+    /// 429 with this many seconds of `Retry-After`.
+    RetryAfter(u64),
+    /// Success, after a while.
+    Late(Duration),
+    /// Takes the request and never answers.
+    Hang,
+    /// Takes the request and closes.
+    Close,
+}
+
+/// One request as it came in.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub path: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    pub body: Value,
+    pub at: Instant,
+    /// `None` when it was left without an answer.
+    pub status: Option<u16>,
+}
+
+pub struct FakeWebhook {
+    pub url: String,
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: Vec<Request>,
+    next: VecDeque<Answer>,
+    always: Option<Answer>,
+    slack: bool,
+}
+
+impl FakeWebhook {
+    pub async fn start() -> FakeWebhook {
+        FakeWebhook::listen(false).await
+    }
+
+    /// One that refuses what Slack's incoming webhooks would refuse.
+    pub async fn slack() -> FakeWebhook {
+        FakeWebhook::listen(true).await
+    }
+
+    async fn listen(slack: bool) -> FakeWebhook {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/services/T0/B0/hunter2", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State { slack, ..State::default() }));
+        let shared = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        FakeWebhook { url, state, task }
+    }
+
+    /// Answers the next requests like this, one each, before what `always` says.
+    pub fn next(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.state.lock().unwrap().next.extend(answers);
+    }
+
+    pub fn always(&self, answer: Answer) {
+        self.state.lock().unwrap().always = Some(answer);
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Requests that were answered with success, in order.
+    pub fn accepted(&self) -> Vec<Request> {
+        let ok = |request: &Request| request.status.is_some_and(|status| status < 300);
+        self.requests().into_iter().filter(ok).collect()
+    }
+}
+
+impl Drop for FakeWebhook {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+    let Some((path, headers, body)) = read(&mut stream).await else { return };
+    let at = clock::monotonic();
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let (answer, problem) = {
+        let mut state = state.lock().unwrap();
+        let queued = state.next.pop_front();
+        let answer = queued.or_else(|| state.always.clone()).unwrap_or(Answer::Ok);
+        (answer, state.slack.then(|| slack_problem(&headers, &body)).flatten())
+    };
+    let (status, extra) = match (&answer, problem) {
+        (Answer::Hang | Answer::Close, _) => (None, String::new()),
+        (_, Some(_)) => (Some(400), String::new()),
+        (Answer::Ok | Answer::Late(_), None) => (Some(200), String::new()),
+        (Answer::Status(status), None) => (Some(*status), String::new()),
+        (Answer::RetryAfter(after), None) => (Some(429), format!("Retry-After: {after}\r\n")),
+    };
+    if let Answer::Late(time) = answer {
+        tokio::time::sleep(time).await;
+    }
+    state.lock().unwrap().requests.push(Request { path, headers, body, at, status });
+    if answer == Answer::Hang {
+        // Until the other side gives up.
+        let mut rest = [0; 64];
+        while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+        return;
+    }
+    let Some(status) = status else { return };
+    let text = problem.unwrap_or(if status < 300 { "ok" } else { "no" });
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n{text}",
+        text.len()
+    );
+    // The other side may be gone: that is its own affair.
+    stream.write_all(head.as_bytes()).await.ok();
+    stream.shutdown().await.ok();
+}
+
+type Head = BTreeMap<String, String>;
+
+async fn read(stream: &mut TcpStream) -> Option<(String, Head, Vec<u8>)> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at;
+        }
+        match stream.read(&mut chunk).await {
+            Ok(count) if count > 0 => bytes.extend_from_slice(chunk.get(..count)?),
+            _ => return None,
+        }
+    };
+    let mut body = bytes.split_off(end + 4);
+    let head = String::from_utf8(bytes).ok()?;
+    let mut lines = head.lines();
+    let path = lines.next()?.split(' ').nth(1)?.to_owned();
+    let headers: Head = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let length: usize = headers.get("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    while body.len() < length {
+        match stream.read(&mut chunk).await {
+            Ok(count) if count > 0 => body.extend_from_slice(chunk.get(..count)?),
+            _ => return None,
+        }
+    }
+    Some((path, headers, body))
+}
+
+/// What Slack's incoming webhooks refuse, with the word it answers.
+fn slack_problem(headers: &Head, body: &Value) -> Option<&'static str> {
+    let json = headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+    let Some(message) = body.as_object().filter(|_| json) else { return Some("invalid_payload") };
+    let text = message.get("text").and_then(Value::as_str).unwrap_or("");
+    let attachments = message.get("attachments").and_then(Value::as_array);
+    let attachments = attachments.map(Vec::as_slice).unwrap_or_default();
+    if text.is_empty() && attachments.is_empty() {
+        return Some("no_text");
+    }
+    if attachments.len() > 100 {
+        return Some("too_many_attachments");
+    }
+    if text.chars().count() > 40_000 {
+        return Some("msg_too_long");
+    }
+    let texts = ["color", "fallback", "title", "title_link", "text", "footer"];
+    let sound = attachments.iter().all(|attachment| {
+        attachment.is_object()
+            && texts.iter().all(|name| attachment.get(name).is_none_or(Value::is_string))
+            && attachment.get("ts").is_none_or(Value::is_number)
+            && attachment.get("fields").is_none_or(Value::is_array)
+    });
+    (!sound).then_some("invalid_attachments")
+}
