@@ -78,8 +78,8 @@ impl Folder {
         Ok(rustix::fs::statat(&self.0, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// The text of a symlink in this folder, unresolved.
-    pub(super) fn link_text(&self, name: &str) -> io::Result<PathBuf> {
+    /// The text of a symlink beneath this folder, unresolved.
+    pub(super) fn link_text(&self, name: &Path) -> io::Result<PathBuf> {
         let text = rustix::fs::readlinkat(&self.0, name, Vec::new())?;
         Ok(PathBuf::from(OsStr::from_bytes(text.to_bytes())))
     }

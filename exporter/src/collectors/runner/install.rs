@@ -114,7 +114,7 @@ impl Installation {
 
     /// The version that `bin` points to once the agent has updated itself.
     pub(super) fn version_of_bin(&self) -> Option<String> {
-        let link = self.folder.link_text("bin").ok()?;
+        let link = self.folder.link_text(Path::new("bin")).ok()?;
         Some(clean(link.file_name()?.to_str()?.strip_prefix("bin.")?))
     }
 }

@@ -33,13 +33,17 @@ pub(super) struct Processes {
     pub complete: bool,
 }
 
-/// More than a command line's first word can usefully be.
-const MOST_BYTES: u64 = 16 * 1024;
+/// Processes of the agent's names that are looked into; a user may start any number.
+const MOST: usize = 1024;
+/// Read of one file: enough of `status` for the state and the user, and of a command line for the
+/// longest path.
+const MOST_BYTES: usize = 4096;
 
 /// Reads the name of every process and, of the few that bear the agent's, the rest.
 pub(super) fn scan(proc_root: &Path) -> io::Result<Processes> {
     let root = Folder::open(proc_root)?;
-    let (mut found, mut first_seen, mut denied) = (Vec::new(), false, false);
+    let mut buffer = [0; MOST_BYTES];
+    let (mut found, mut first_seen, mut unseen) = (Vec::new(), false, false);
     for entry in Dir::read_from(&root)? {
         let entry = entry?;
         let pid = entry.file_name().to_bytes();
@@ -47,49 +51,65 @@ pub(super) fn scan(proc_root: &Path) -> io::Result<Processes> {
             continue;
         }
         first_seen |= pid == b"1";
-        match name(&root, pid) {
+        // One small read each, as this runs for every process of the host.
+        let program = match read(&root, pid, "comm", &mut buffer) {
+            Ok(b"Runner.Listener\n") => LISTENER,
+            Ok(b"Runner.Worker\n") => WORKER,
             // It ended meanwhile.
-            Err(Errno::NOENT | Errno::SRCH) => {}
-            Err(_) => denied = true,
-            Ok(program) => found.extend(program.and_then(|program| inspect(&root, pid, program))),
+            Ok(_) | Err(Errno::NOENT | Errno::SRCH) => continue,
+            Err(_) => {
+                unseen = true;
+                continue;
+            }
+        };
+        match found.len() < MOST {
+            true => found.extend(inspect(&root, pid, program, &mut buffer)),
+            false => unseen = true,
         }
     }
-    Ok(Processes { running: found, complete: first_seen && !denied })
+    Ok(Processes { running: found, complete: first_seen && !unseen })
 }
 
-/// The agent's program that a process is named after, if any: one small read each, as this runs
-/// for every process of the host.
-fn name(root: &Folder, pid: &[u8]) -> Result<Option<&'static str>, Errno> {
-    let path = [pid, b"/comm"].concat();
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(root, OsStr::from_bytes(&path), flags, Mode::empty())?;
-    let mut buffer = [0; 16];
-    let read = rustix::io::read(&file, &mut buffer)?;
-    Ok(match buffer.get(..read).unwrap_or_default().trim_ascii_end() {
-        b"Runner.Listener" => Some(LISTENER),
-        b"Runner.Worker" => Some(WORKER),
-        _ => None,
-    })
+/// The beginning of a file of one process.
+fn read<'a>(
+    root: &Folder,
+    pid: &[u8],
+    file: &str,
+    buffer: &'a mut [u8; MOST_BYTES],
+) -> Result<&'a [u8], Errno> {
+    let file = rustix::fs::openat(
+        root,
+        path(pid, file).as_path(),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let read = rustix::io::read(&file, &mut buffer[..])?;
+    Ok(buffer.get(..read).unwrap_or_default())
+}
+
+fn path(pid: &[u8], file: &str) -> PathBuf {
+    Path::new(OsStr::from_bytes(pid)).join(file)
 }
 
 /// `None` when it ended meanwhile, is a zombie, or is stopped.
-fn inspect(root: &Folder, pid: &[u8], program: &'static str) -> Option<Process> {
-    let pid = Path::new(OsStr::from_bytes(pid));
-    let status = root.read(&pid.join("status"), MOST_BYTES).ok()?;
-    let uid = alive_uid(&String::from_utf8_lossy(&status))?;
-    let link = OsStr::from_bytes(pid.as_os_str().as_bytes()).to_owned();
-    let executable = root
-        .link_text(&format!("{}/exe", link.to_string_lossy()))
-        .or_else(|_| claimed(root, pid))
-        .ok()?;
+fn inspect(
+    root: &Folder,
+    pid: &[u8],
+    program: &'static str,
+    buffer: &mut [u8; MOST_BYTES],
+) -> Option<Process> {
+    let status = read(root, pid, "status", buffer).ok()?;
+    let uid = alive_uid(&String::from_utf8_lossy(status))?;
+    let executable = match root.link_text(&path(pid, "exe")) {
+        Ok(executable) => executable,
+        // Only the owner may read the link, so take the process at its word.
+        Err(_) => {
+            let line = read(root, pid, "cmdline", buffer).ok()?;
+            let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+            PathBuf::from(OsStr::from_bytes(first))
+        }
+    };
     Some(Process { program, executable: without_deleted(executable), uid })
-}
-
-/// The first word of the command line, for processes whose `exe` only their owner may read.
-fn claimed(root: &Folder, pid: &Path) -> io::Result<PathBuf> {
-    let line = root.read(&pid.join("cmdline"), MOST_BYTES)?;
-    let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok(PathBuf::from(OsStr::from_bytes(first)))
 }
 
 /// An executable replaced by an update while it runs still belongs to its installation.
