@@ -11,7 +11,7 @@ use super::diag::Diag;
 use super::find::find;
 use super::install::{Installation, Refusal};
 use super::jobs::{Durations, Jobs, RESULTS};
-use super::process::{self, LISTENER, Process, Processes, WORKER};
+use super::process::{LISTENER, Process, Processes, Scanner, WORKER};
 
 /// Installations reported of one host.
 const MOST_INSTALLATIONS: usize = 64;
@@ -29,6 +29,7 @@ pub(super) struct Host {
     searched: Option<Instant>,
     refused: Refused,
     runners: Vec<Tracked>,
+    scanner: Scanner,
 }
 
 /// Folders with a `.runner` that are not reported, by reason.
@@ -105,6 +106,7 @@ impl Host {
             searched: None,
             refused: Refused::default(),
             runners: Vec::new(),
+            scanner: Scanner::default(),
         }
     }
 
@@ -116,7 +118,7 @@ impl Host {
             self.search();
             self.searched = Some(now);
         }
-        let processes = process::scan(&self.proc_root)?;
+        let processes = self.scanner.scan(&self.proc_root)?;
         let running: Vec<_> =
             self.runners.iter().map(|it| Running::of(&it.install, &processes)).collect();
         let owned = |process: &&Process| {

@@ -38,36 +38,87 @@ const MOST: usize = 1024;
 /// Read of one file: enough of `status` for the state and the user, and of a command line for the
 /// longest path.
 const MOST_BYTES: usize = 4096;
+/// After so many looks a process that is not the agent's is taken for settled.
+const LOOKS: u8 = 3;
+/// A settled process is looked at again in one of so many scans, as it may become another program.
+const ROUNDS: u32 = 8;
 
-/// Reads the name of every process and, of the few that bear the agent's, the rest.
-pub(super) fn scan(proc_root: &Path) -> io::Result<Processes> {
-    let root = Folder::open(proc_root)?;
-    let mut buffer = [0; MOST_BYTES];
-    let (mut found, mut first_seen, mut unseen) = (Vec::new(), false, false);
-    for entry in Dir::read_from(&root)? {
-        let entry = entry?;
-        let pid = entry.file_name().to_bytes();
-        if !pid.first().is_some_and(u8::is_ascii_digit) {
-            continue;
-        }
-        first_seen |= pid == b"1";
-        // One small read each, as this runs for every process of the host.
-        let program = match read(&root, pid, "comm", &mut buffer) {
-            Ok(b"Runner.Listener\n") => LISTENER,
-            Ok(b"Runner.Worker\n") => WORKER,
-            // It ended meanwhile.
-            Ok(_) | Err(Errno::NOENT | Errno::SRCH) => continue,
-            Err(_) => {
-                unseen = true;
-                continue;
+/// Finds the agent's processes, scan after scan.
+///
+/// Reading every process' name would be most of the collector's cost, and nearly all processes are
+/// the same in the next scan. The agent's are started as new processes, which are read at once.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    round: u32,
+    /// Processes that are not the agent's, by number.
+    others: Vec<Other>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Other {
+    pid: u32,
+    /// The kernel gives a process that gets an old number another inode.
+    inode: u64,
+    looks: u8,
+}
+
+impl Scanner {
+    /// Reads the names of new processes and, of the few that bear the agent's, the rest.
+    pub(super) fn scan(&mut self, proc_root: &Path) -> io::Result<Processes> {
+        let root = Folder::open(proc_root)?;
+        let mut buffer = [0; MOST_BYTES];
+        let mut others = Vec::with_capacity(self.others.len());
+        let (mut found, mut first_seen, mut unseen) = (Vec::new(), false, false);
+        self.round = self.round.wrapping_add(1);
+        for entry in Dir::read_from(&root)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+            let Some(pid) = number else { continue };
+            first_seen |= pid == 1;
+            let looks = self.looks(pid, entry.ino());
+            let settled = looks >= LOOKS && !(pid.wrapping_add(self.round)).is_multiple_of(ROUNDS);
+            let program = match settled {
+                true => Ok(None),
+                false => program(&root, name, &mut buffer),
+            };
+            match program {
+                Ok(None) => {
+                    let looks = looks.saturating_add(1);
+                    others.push(Other { pid, inode: entry.ino(), looks });
+                }
+                Ok(Some(program)) if found.len() < MOST => {
+                    found.extend(inspect(&root, name, program, &mut buffer));
+                }
+                // It ended meanwhile.
+                Err(Errno::NOENT | Errno::SRCH) => {}
+                Ok(Some(_)) | Err(_) => unseen = true,
             }
-        };
-        match found.len() < MOST {
-            true => found.extend(inspect(&root, pid, program, &mut buffer)),
-            false => unseen = true,
         }
+        others.sort_unstable_by_key(|other| other.pid);
+        self.others = others;
+        Ok(Processes { running: found, complete: first_seen && !unseen })
     }
-    Ok(Processes { running: found, complete: first_seen && !unseen })
+
+    /// How often this very process was looked at and was not the agent's.
+    fn looks(&self, pid: u32, inode: u64) -> u8 {
+        let at = self.others.binary_search_by_key(&pid, |other| other.pid);
+        let known = at.ok().and_then(|at| self.others.get(at));
+        known.filter(|other| other.inode == inode).map_or(0, |other| other.looks)
+    }
+}
+
+/// The agent's program that a process is named after, if any.
+fn program(
+    root: &Folder,
+    pid: &[u8],
+    buffer: &mut [u8; MOST_BYTES],
+) -> Result<Option<&'static str>, Errno> {
+    Ok(match read(root, pid, "comm", buffer)? {
+        b"Runner.Listener\n" => Some(LISTENER),
+        b"Runner.Worker\n" => Some(WORKER),
+        _ => None,
+    })
 }
 
 /// The beginning of a file of one process.
@@ -178,7 +229,7 @@ mod tests {
         host.add("22", "Runner.Listener", "Z", 1000, "");
         host.add("23", "Runner.Listener", "T", 1000, "/r/bin/Runner.Listener\0");
         host.add("24", "Runner.Listenerx", "S", 1000, "/r/bin/Runner.Listener\0");
-        let seen = scan(host.0.path()).unwrap();
+        let seen = Scanner::default().scan(host.0.path()).unwrap();
         let mut running = seen.running;
         running.sort_by_key(|process| process.program);
         let process =
@@ -192,11 +243,32 @@ mod tests {
     }
 
     #[test]
+    fn new_processes_are_seen_at_once_and_changed_ones_soon() {
+        let host = FakeProc(tempfile::tempdir().unwrap());
+        let mut scanner = Scanner::default();
+        let mut running = || scanner.scan(host.0.path()).unwrap().running.len();
+        let early = host.add("20", "bash", "S", 1000, "");
+        for _ in 0..2 * LOOKS {
+            assert_eq!(running(), 0);
+        }
+        host.add("21", "Runner.Listener", "S", 1000, "/r/bin/Runner.Listener\0");
+        assert_eq!(running(), 1);
+        fs::write(early.join("comm"), "Runner.Worker\n").unwrap();
+        assert!((0..ROUNDS).any(|_| running() == 2), "it was another program before");
+        assert_eq!(running(), 2);
+        // Another process under an old number.
+        fs::remove_dir_all(&early).unwrap();
+        host.add("22", "bash", "S", 1000, "");
+        assert_eq!(running(), 1);
+    }
+
+    #[test]
     fn a_host_that_hides_processes_is_said_to() {
         let host = FakeProc(tempfile::tempdir().unwrap());
         host.add("20", "bash", "S", 1000, "bash\0");
-        assert!(!scan(host.0.path()).unwrap().complete, "process 1 is not to be seen");
-        assert!(scan(&host.0.path().join("none")).is_err());
+        let mut scanner = Scanner::default();
+        assert!(!scanner.scan(host.0.path()).unwrap().complete, "process 1 is not to be seen");
+        assert!(scanner.scan(&host.0.path().join("none")).is_err());
     }
 
     #[test]
