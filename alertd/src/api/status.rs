@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
+use crate::model::labels::ALERT_NAME;
+use crate::model::alert::{ActiveAlerts, AlertInstance, AlertState};
 use crate::model::sample::Timestamp;
+
+/// The alert that fires always, to prove that alerts flow.
+const WATCHDOG: &str = "Watchdog";
 
 /// How a row should strike the eye.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,8 +105,10 @@ pub struct HostRow {
     pub instance: String,
     pub health: String,
     pub level: Level,
-    /// The last error, or how old the data is.
+    /// Why the last scrape failed.
     pub detail: String,
+    /// Age of the last scrape that worked, in seconds.
+    pub age_seconds: Option<f64>,
     pub load: Option<f64>,
     pub cpus: Option<f64>,
     /// Bytes.
@@ -122,4 +129,61 @@ pub struct ActionRow {
     pub detail: String,
     pub cause: String,
     pub who: String,
+}
+
+/// The rows of what is pending or firing, worst first; the Watchdog, which always fires, is no news.
+pub fn alert_rows(active: &ActiveAlerts) -> Vec<AlertRow> {
+    let mut rows: Vec<_> = active
+        .instances
+        .iter()
+        .filter(|alert| alert.labels.get(ALERT_NAME) != Some(WATCHDOG))
+        .map(|alert| alert_row(alert))
+        .collect();
+    rows.sort_by(|a, b| (b.level, a.since, &a.name, &a.place).cmp(&(a.level, b.since, &b.name, &b.place)));
+    rows
+}
+
+fn alert_row(alert: &AlertInstance) -> AlertRow {
+    let label = |name| alert.labels.get(name).unwrap_or("").to_owned();
+    let note = |name: &str| alert.annotations.get(name).cloned();
+    let (state, level) = match alert.state {
+        AlertState::Firing if alert.labels.get("severity") == Some("critical") => ("firing", Level::Bad),
+        AlertState::Firing => ("firing", Level::Warn),
+        AlertState::Pending => ("pending", Level::Quiet),
+        AlertState::Inactive => ("resolved", Level::Good),
+    };
+    AlertRow {
+        name: label(ALERT_NAME),
+        state: state.to_owned(),
+        level,
+        place: Some(label("runner")).filter(|name| !name.is_empty()).unwrap_or_else(|| label("instance")),
+        since: alert.fired_at.unwrap_or(alert.active_at),
+        summary: note("summary").or_else(|| note("description")).unwrap_or_default(),
+        runbook: note("runbook_url"),
+    }
+}
+
+/// One sentence for the whole fleet, from the rows below it.
+pub fn verdict(status: &Status) -> Verdict {
+    let newest = status.hosts.iter().filter_map(|host| host.age_seconds).reduce(f64::min);
+    let count = |level| status.alerts.iter().filter(|alert| alert.level == level).count();
+    let down = status.hosts.iter().filter(|host| host.level == Level::Bad).count();
+    let away = status.pools.iter().find(|pool| pool.level >= Level::Warn);
+    let (level, text) = match (count(Level::Bad), count(Level::Warn)) {
+        _ if newest.is_none() && down == 0 => (Level::Quiet, "Waiting for the first scrape".to_owned()),
+        (bad, _) if bad > 0 => (Level::Bad, format!("{} firing", many(bad, "critical alert"))),
+        _ if down > 0 => (Level::Bad, format!("{} cannot be scraped", many(down, "target"))),
+        (_, warn) if warn > 0 => (Level::Warn, format!("{} firing", many(warn, "alert"))),
+        _ => (Level::Good, "All is well".to_owned()),
+    };
+    let text = match away {
+        Some(pool) => format!("{text}; pool {} is {}", pool.name, pool.state.replace('_', " ")),
+        None => text,
+    };
+    let level = away.map_or(level, |pool| level.max(pool.level));
+    Verdict { level, text, data_age_seconds: newest }
+}
+
+fn many(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
