@@ -1,6 +1,7 @@
 //! The root of exporter.yaml: assembles and checks what the components define.
 
 pub mod duration;
+pub mod glob;
 pub mod yaml;
 
 use std::path::Path;

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use pitcrew_exporter::config::glob;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use tracing::{info, warn};
 
@@ -73,7 +74,7 @@ impl Discovery {
         let mut found = BTreeMap::new();
         for job in &settings.jobs {
             for config in &job.file_sd_configs {
-                for path in config.files.iter().flat_map(|pattern| matching(pattern)) {
+                for path in config.files.iter().flat_map(|pattern| glob::expand(pattern)).filter(|path| path.exists()) {
                     let key = (job.job_name.clone(), path);
                     let mut known = self.files.remove(&key).or_else(|| found.remove(&key));
                     if all && let Some(known) = &mut known {
@@ -161,57 +162,11 @@ fn read(path: &Path, job: &ScrapeConfig, settings: &Settings) -> Result<Vec<Targ
     Ok(targets)
 }
 
-/// The files that a path with `*` in its last element stands for, sorted; the path itself when it
-/// has none and the file is there.
-fn matching(pattern: &Path) -> Vec<PathBuf> {
-    let name = pattern.file_name().and_then(|name| name.to_str()).unwrap_or("");
-    if !name.contains('*') {
-        return if pattern.exists() { vec![pattern.into()] } else { Vec::new() };
-    }
-    let folder = pattern.parent().unwrap_or(Path::new(""));
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let fits =
-        |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|have| glob(name, have));
-    let mut files: Vec<_> =
-        entries.flatten().filter(fits).map(|entry| entry.path()).take(MAX_FILES).collect();
-    files.sort();
-    files
-}
-
-/// Whether `text` fits `pattern`, in which each `*` stands for any characters.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or("");
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts: Vec<_> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use pitcrew_exporter::clock::monotonic;
     use prometheus_client::registry::Registry;
-
-    #[test]
-    fn globs() {
-        for (pattern, text, want) in [
-            ("*.yml", "a.yml", true),
-            ("*.yml", "a.yaml", false),
-            ("a*b*.json", "a1b2.json", true),
-            ("a*b*.json", "ab.json", true),
-            ("a*a.json", "a.json", false),
-            ("**.yml", "x.yml", true),
-        ] {
-            assert_eq!(glob(pattern, text), want, "{pattern} {text}");
-        }
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! The root of alertd.yaml: assembles and checks what the components define.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitcrew_exporter::config::yaml::{self, Invalid};
+use pitcrew_exporter::config::{duration, glob};
+use pitcrew_exporter::github::config::GithubConfig;
+use pitcrew_exporter::server::WebConfig;
+use serde::Deserialize;
+
+use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
+use crate::route::config::{self as notifications, Notifications};
+use crate::rules::file::{self as rules, GroupSpec, RuleFileError};
+use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
+
+/// Where alertd listens unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9611";
+
+/// alertd.yaml; every key is optional.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port of the HTTP server.
+    pub listen: String,
+    /// Where alert state, notifications, journal and operator token are kept.
+    pub data_dir: PathBuf,
+    /// Under which URL people reach this server; links in notifications begin with it.
+    pub external_url: Option<String>,
+    pub web: WebConfig,
+    pub global: GlobalConfig,
+    pub metrics: MetricsConfig,
+    pub scrape_configs: Vec<ScrapeConfig>,
+    /// Prometheus rule files; `*` and `?` stand for characters of the last name.
+    pub rule_files: Vec<PathBuf>,
+    /// A file in Alertmanager's format; without it alerts are shown and nobody is told.
+    pub notifications: Option<PathBuf>,
+    pub github: Option<GithubConfig>,
+    pub pools: Vec<PoolConfig>,
+    pub actions: ActionsConfig,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    pub embedded: Embedded,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Embedded {
+    /// Age at which samples go.
+    #[serde(with = "duration")]
+    pub retention: Duration,
+    /// Series held at a time; samples of further ones are refused and counted.
+    pub max_series: usize,
+}
+
+impl Default for Embedded {
+    fn default() -> Embedded {
+        Embedded { retention: Duration::from_secs(15 * 86_400), max_series: 1_000_000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: DEFAULT_LISTEN.to_owned(),
+            data_dir: PathBuf::from("data"),
+            external_url: None,
+            web: WebConfig::default(),
+            global: GlobalConfig::default(),
+            metrics: MetricsConfig::default(),
+            scrape_configs: Vec::new(),
+            rule_files: Vec::new(),
+            notifications: None,
+            github: None,
+            pools: Vec::new(),
+            actions: ActionsConfig::default(),
+        }
+    }
+}
+
+/// A configuration with every file that it names read and checked.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    pub scrape: Settings,
+    pub groups: Vec<GroupSpec>,
+    pub notifications: Option<Arc<Notifications>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Rules(#[from] RuleFileError),
+}
+
+/// Reads alertd.yaml and every file that it names; relative paths begin at its folder.
+pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
+    let mut config: Config = yaml::load(file)?;
+    config.start_paths_at(file.parent().unwrap_or(Path::new("")));
+    config.load(file)
+}
+
+impl Config {
+    /// Checks everything and reads what is named; `file` is only for messages.
+    pub fn load(self, file: &Path) -> Result<Loaded, ConfigError> {
+        self.check(file)?;
+        let scrape = Settings::new(self.global.clone(), self.scrape_configs.clone(), file)?;
+        let mut paths = Vec::new();
+        for pattern in &self.rule_files {
+            let found = glob::expand(pattern);
+            if found.is_empty() {
+                let found = format!("no file at {}", pattern.display());
+                return Err(Invalid::value(file, "rule_files", "at least one file", found).into());
+            }
+            paths.extend(found);
+        }
+        let groups = rules::load(&paths)?;
+        let notifications =
+            self.notifications.as_deref().map(notifications::load).transpose()?.map(Arc::new);
+        Ok(Loaded { scrape, groups, notifications, config: self })
+    }
+
+    fn check(&self, file: &Path) -> Result<(), Invalid> {
+        self.web.check(file)?;
+        let web_link = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        if let Some(url) = self.external_url.as_deref().filter(|url| !web_link(url)) {
+            return Err(Invalid::value(file, "external_url", "a URL with http or https", url));
+        }
+        let Embedded { retention, max_series } = self.metrics.embedded;
+        if retention < Duration::from_secs(3600) {
+            let found = duration::format(retention);
+            return Err(Invalid::value(file, "metrics.embedded.retention", "at least 1h", found));
+        }
+        if max_series == 0 {
+            return Err(Invalid::value(file, "metrics.embedded.max_series", "at least 1", "0"));
+        }
+        pools::check_all(&self.pools, file)?;
+        self.actions.check(file)?;
+        match &self.github {
+            Some(github) => github.check(file),
+            None if self.pools.is_empty() => Ok(()),
+            None => Err(Invalid::value(file, "github", "a credential, since there are pools", "none")),
+        }
+    }
+
+    fn start_paths_at(&mut self, folder: &Path) {
+        let join = |path: &mut PathBuf| *path = folder.join(&path);
+        join(&mut self.data_dir);
+        self.rule_files.iter_mut().for_each(join);
+        self.notifications.iter_mut().for_each(join);
+        self.web.start_paths_at(folder);
+        if let Some(github) = &mut self.github {
+            github.start_paths_at(folder);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        let file = Path::new("alertd.yaml");
+        match yaml::parse::<Config>(file, text) {
+            Ok(config) => config.load(file).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn bad_files_name_key_and_expectation() {
+        for (text, want) in [
+            ("scrape_confgs: []", "did you mean `scrape_configs`?"),
+            ("metrics: { embedded: { retention: 5m } }", "metrics.embedded.retention: expected at least 1h, found 5m"),
+            ("external_url: pitcrew.example", "external_url: expected a URL"),
+            ("rule_files: [nowhere/*.yaml]", "rule_files: expected at least one file, found no file at"),
+            ("notifications: nowhere.yaml", "cannot read nowhere.yaml"),
+            (
+                "pools: [{ name: ci, label: ci-active, scope: { repository: a/b }, members: \
+                 [{ name: p, runners: [p-*], capacity: 1 }, { name: b, runners: [b-*], capacity: 1 }] }]",
+                "github: expected a credential",
+            ),
+        ] {
+            let error = error(text);
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn paths_begin_at_the_folder_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("alertd.yaml");
+        std::fs::write(folder.path().join("a.yaml"), "groups: []\n").unwrap();
+        std::fs::write(&file, "rule_files: ['*.yaml']\ndata_dir: data\n").unwrap();
+        // alertd.yaml itself matches the pattern and is no rule file.
+        assert!(load(&file).is_err());
+        std::fs::write(&file, "rule_files: ['a*.yaml', /nowhere]\n").unwrap();
+        assert!(load(&file).unwrap_err().to_string().contains("/nowhere"));
+        std::fs::write(&file, "rule_files: ['?.yaml']\ndata_dir: data\n").unwrap();
+        assert_eq!(load(&file).unwrap().config.data_dir, folder.path().join("data"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Shell-like patterns: `*` and `?` within one name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that one pattern may name.
+const MAX_FILES: usize = 1000;
+
+/// Whether all of `text` fits `pattern`. Quadratic at worst, whatever the pattern.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    let (mut p, mut t) = (0, 0);
+    // Where to go on when what follows the last star does not fit here.
+    let mut retry: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match (pattern.get(p), retry) {
+            (Some('*'), _) => {
+                retry = Some((p + 1, t));
+                p += 1;
+            }
+            (Some(c), _) if *c == '?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            (_, Some((after, from))) => {
+                retry = Some((after, from + 1));
+                p = after;
+                t = from + 1;
+            }
+            (_, None) => return false,
+        }
+    }
+    pattern.iter().skip(p).all(|c| *c == '*')
+}
+
+pub fn is_wild(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
+/// The files that a path names, sorted; wildcards may stand in its last name only.
+///
+/// A path without wildcards names itself, there or not; hidden files match only a pattern that
+/// begins with a dot.
+pub fn expand(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let Some(pattern) = name.filter(|name| is_wild(name)) else { return vec![path.to_owned()] };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return Vec::new() };
+    let fits =
+        |name: &str| name.starts_with('.') == pattern.starts_with('.') && matches(&pattern, name);
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .filter(|name| name.to_str().is_some_and(fits))
+        .map(|name| path.with_file_name(name))
+        .filter(|path| path.is_file())
+        .take(MAX_FILES)
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_marks() {
+        for (pattern, text, want) in [
+            ("a*", "abc", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*a*b", "xxaxxb", true),
+            ("*a*b", "xxaxxbc", false),
+            ("", "", true),
+            ("", "a", false),
+            ("[a]", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), want, "{pattern} on {text}");
+        }
+        assert!(!matches(&format!("{}b", "*a".repeat(60)), &"a".repeat(500)), "hostile, and ends");
+    }
+
+    #[test]
+    fn files_of_a_pattern() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.yaml", "a.yaml", ".hidden.yaml", "c.txt"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("folder.yaml")).unwrap();
+        let found = expand(&folder.path().join("*.yaml"));
+        assert_eq!(found, ["a.yaml", "b.yaml"].map(|name| folder.path().join(name)));
+        assert_eq!(expand(Path::new("/nowhere/at/all")), [Path::new("/nowhere/at/all")]);
+        assert!(expand(Path::new("/nowhere/*")).is_empty());
+    }
+}
