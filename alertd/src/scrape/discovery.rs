@@ -74,7 +74,12 @@ impl Discovery {
         let mut found = BTreeMap::new();
         for job in &settings.jobs {
             for config in &job.file_sd_configs {
-                for path in config.files.iter().flat_map(|pattern| glob::expand(pattern)).filter(|path| path.exists()) {
+                for path in config
+                    .files
+                    .iter()
+                    .flat_map(|pattern| glob::expand(pattern))
+                    .filter(|path| path.exists())
+                {
                     let key = (job.job_name.clone(), path);
                     let mut known = self.files.remove(&key).or_else(|| found.remove(&key));
                     if all && let Some(known) = &mut known {
@@ -167,8 +172,6 @@ mod tests {
     use super::*;
     use pitcrew_exporter::clock::monotonic;
     use prometheus_client::registry::Registry;
-    }
-
     #[test]
     fn a_broken_file_keeps_its_targets_and_a_removed_one_loses_them() {
         let folder = tempfile::tempdir().unwrap();
