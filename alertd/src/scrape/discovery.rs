@@ -16,8 +16,7 @@ use super::metrics::ScrapeMetrics;
 use super::target::{self, BadTarget, Target};
 
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// Most files of one pattern, and most targets of one file.
-const MAX_FILES: usize = 1000;
+/// Most targets of one file.
 const MAX_TARGETS: usize = 10_000;
 
 /// The target files of all jobs, each as last read.
@@ -172,6 +171,7 @@ mod tests {
     use super::*;
     use pitcrew_exporter::clock::monotonic;
     use prometheus_client::registry::Registry;
+
     #[test]
     fn a_broken_file_keeps_its_targets_and_a_removed_one_loses_them() {
         let folder = tempfile::tempdir().unwrap();
