@@ -184,6 +184,11 @@ pub fn write_value(out: &mut String, value: f64) {
         value if value.is_nan() => "NaN",
         f64::INFINITY => "+Inf",
         f64::NEG_INFINITY => "-Inf",
+        // Most values are counts, and these are written several times faster.
+        value if value.fract() == 0.0 && value.abs() < 1e15 => {
+            write!(out, "{}", value as i64).expect("a String takes every write");
+            return;
+        }
         value => {
             write!(out, "{value}").expect("a String takes every write");
             return;

@@ -1,6 +1,7 @@
 //! This process's own metrics, by the names that Prometheus' client libraries use.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use crate::metric::{Desc, Families};
 
@@ -52,10 +53,14 @@ fn parse(text: &str) -> Option<Stat> {
     })
 }
 
+/// Read once: it is the start of the clock by which the process's own start is measured.
 fn boot_time() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
-    line.trim().parse().ok()
+    static BOOT: OnceLock<Option<f64>> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+        line.trim().parse().ok()
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Runs every collector at once, each under its own deadline, and keeps their health.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod lane;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -9,8 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tracing::{debug, warn};
+use tokio::time::{timeout, timeout_at};
+use tracing::{debug, error, info, warn};
 
 use crate::clock;
 use crate::collectors::{COLLECTORS, CollectError, Collector, Entry};
@@ -88,9 +90,16 @@ impl Scraper {
     ///
     /// Two scrapes at the same time share the runs under way.
     pub async fn scrape(&self, limit: Option<Duration>) -> Vec<Arc<Families>> {
-        let time_out = limit.map_or(self.time_out, |limit| limit.min(self.time_out));
-        let runs: Vec<_> = self.slots.iter().map(|slot| slot.run(time_out)).collect();
-        let deadline = tokio::time::Instant::now() + time_out;
+        let wait = limit.map_or(self.time_out, |limit| limit.min(self.time_out));
+        let deadline = tokio::time::Instant::now() + wait;
+        let mut jobs = Vec::with_capacity(self.slots.len());
+        let runs: Vec<_> =
+            self.slots.iter().map(|slot| slot.join(self.time_out, &mut jobs)).collect();
+        // A task of its own, so that a client that hangs up stops nothing that others wait for.
+        let work = tokio::spawn(lane::work_off(jobs));
+        if let Ok(Err(error)) = timeout_at(deadline, work).await {
+            error!(%error, "collectors could not be started");
+        }
         let mut health = Families::default();
         let mut parts = Vec::with_capacity(self.slots.len() + 1);
         for (slot, run) in self.slots.iter().zip(runs) {
@@ -99,18 +108,15 @@ impl Scraper {
                     self.metrics.skipped.get_or_create(&[("collector", slot.name)]).inc();
                     Outcome { families: None, success: false, duration: for_long }
                 }
-                Run::Started(started, mut done) => {
-                    let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-                    match timeout(left, done.wait_for(Option::is_some)).await {
+                Run::UnderWay(started, mut done) => {
+                    let outcome = timeout_at(deadline, done.wait_for(Option::is_some)).await;
+                    match outcome {
                         Ok(Ok(outcome)) => outcome.clone().unwrap_or_default(),
-                        // The task ended without an outcome: it panicked.
-                        Ok(Err(_)) => Outcome { duration: started.elapsed(), ..Outcome::default() },
-                        Err(_) => {
-                            warn!(
-                                collector = slot.name,
-                                ?time_out,
-                                "collector missed its deadline"
-                            );
+                        // It panicked, or does not come back in time.
+                        Ok(Err(_)) | Err(_) => {
+                            slot.failed(|| {
+                                error!(collector = slot.name, "collector gave no answer")
+                            });
                             Outcome { duration: started.elapsed(), ..Outcome::default() }
                         }
                     }
@@ -158,11 +164,12 @@ struct Slot {
 struct State {
     running: Option<Running>,
     last_success: Option<f64>,
+    /// Whether its last run failed: only changes are logged, not every scrape.
+    failing: bool,
 }
 
 struct Running {
     started: Instant,
-    time_out: Duration,
     done: watch::Receiver<Option<Outcome>>,
 }
 
@@ -174,69 +181,88 @@ struct Outcome {
 }
 
 enum Run {
-    Started(Instant, watch::Receiver<Option<Outcome>>),
+    UnderWay(Instant, watch::Receiver<Option<Outcome>>),
     /// The last run missed its deadline and still has not come back; how long it runs by now.
     Hangs(Duration),
 }
 
+/// One run that a thread has to do.
+struct Job {
+    slot: Arc<Slot>,
+    /// When it is dropped at its next `.await`: a little before the scrapes stop waiting.
+    deadline: Instant,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
 impl Slot {
-    /// Joins the run under way, or starts one on a thread of its own.
-    fn run(self: &Arc<Slot>, time_out: Duration) -> Run {
+    /// Joins the run under way, or adds a new one to `jobs`.
+    fn join(self: &Arc<Slot>, time_out: Duration, jobs: &mut Vec<Job>) -> Run {
         let mut state = self.lock();
         let now = clock::monotonic();
-        if let Some(running) = &state.running
-            && running.done.has_changed().is_ok()
-            && running.done.borrow().is_none()
+        if let Some(Running { started, done }) = &state.running
+            && done.has_changed().is_ok()
+            && done.borrow().is_none()
         {
-            let age = now.duration_since(running.started);
-            return match age < running.time_out {
-                true => Run::Started(running.started, running.done.clone()),
+            let age = now.duration_since(*started);
+            return match age < time_out {
+                true => Run::UnderWay(*started, done.clone()),
                 false => Run::Hangs(age),
             };
         }
         let (outcome, done) = watch::channel(None);
-        state.running = Some(Running { started: now, time_out, done: done.clone() });
-        let (slot, handle) = (Arc::clone(self), Handle::current());
-        // One thread per collector at most, since one that hangs is not started again.
-        tokio::task::spawn_blocking(move || {
-            let mut families = Families::default();
-            let work = timeout(time_out, slot.collector.collect(&mut families));
-            let result = handle.block_on(work);
-            let success = slot.report(result, time_out);
-            let duration = clock::monotonic().duration_since(now);
-            if success {
-                slot.lock().last_success = Some(clock::unix_seconds());
-            }
-            let families = success.then(|| Arc::new(families));
-            outcome.send_replace(Some(Outcome { families, success, duration }));
-        });
-        Run::Started(now, done)
+        state.running = Some(Running { started: now, done: done.clone() });
+        let deadline = now + time_out.mul_f64(0.95);
+        jobs.push(Job { slot: Arc::clone(self), deadline, outcome });
+        Run::UnderWay(now, done)
     }
 
-    /// Whether it counts as a success; what failed is logged here and nowhere else.
-    fn report(
-        &self,
-        result: Result<Result<(), CollectError>, tokio::time::error::Elapsed>,
-        time_out: Duration,
-    ) -> bool {
-        let collector = self.name;
-        match result {
-            Ok(Ok(())) => return true,
+    /// Logs by `log` unless the run before failed too.
+    fn failed(&self, log: impl FnOnce()) {
+        if !std::mem::replace(&mut self.lock().failing, true) {
+            log();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// Runs the collector on this thread, which it may block.
+    fn run(self, handle: &Handle) {
+        let Job { slot, deadline, outcome } = self;
+        let started = clock::monotonic();
+        let left = deadline.saturating_duration_since(started);
+        let mut families = Families::default();
+        let result = handle.block_on(timeout(left, slot.collector.collect(&mut families)));
+        let duration = clock::monotonic().duration_since(started);
+        let collector = slot.name;
+        let success = match result {
+            Ok(Ok(())) => true,
             Ok(Err(CollectError::Absent(what))) => {
                 debug!(collector, what, "nothing to collect");
-                return true;
+                true
             }
             Ok(Err(error)) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                warn!(collector, %error, cause, "collector failed");
+                slot.failed(|| warn!(collector, %error, cause, "collector failed"));
+                false
             }
-            Err(_) => warn!(collector, ?time_out, "collector stopped at its deadline"),
+            Err(_) => {
+                slot.failed(|| warn!(collector, ?duration, "collector missed its deadline"));
+                false
+            }
+        };
+        if success {
+            let mut state = slot.lock();
+            state.last_success = Some(clock::unix_seconds());
+            if std::mem::replace(&mut state.failing, false) {
+                info!(collector, "collector works again");
+            }
         }
-        false
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let families = success.then(|| Arc::new(families));
+        outcome.send_replace(Some(Outcome { families, success, duration }));
     }
 }
 

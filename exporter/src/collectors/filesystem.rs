@@ -25,6 +25,9 @@ const EXCLUDED_TYPES: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs
 /// A file system that does not answer within this time is left alone until it does.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Their `statvfs` reads counters in memory and never waits for a disk or a server.
+const IN_MEMORY: &[&str] = &["ext2", "ext3", "ext4", "ramfs", "tmpfs", "xfs"];
+
 const LABELS: &[&str] = &["device", "fstype", "mountpoint"];
 
 const fn gauge(name: &'static str, help: &'static str) -> Desc {
@@ -117,15 +120,22 @@ impl Filesystem {
         Ok(mounts)
     }
 
-    /// Asks one file system after the other on a thread; when one hangs, the others go on on the
-    /// next thread. `None` for what failed or hangs.
+    /// Asks one file system after the other: on this thread those that answer from memory, on one
+    /// of their own the others; when one of these hangs, the rest go on on the next thread. `None`
+    /// for what failed or hangs.
     async fn ask_all(&self, mounts: &[Mount]) -> Vec<Option<Space>> {
         let paths = mounts.iter().map(|mount| self.root.join(mount.point.trim_start_matches('/')));
         let paths: Vec<PathBuf> = paths.collect();
         let mut answers: Vec<Option<Space>> = vec![None; mounts.len()];
         let hanging = lock(&self.asked).clone();
-        let mut left: Vec<usize> =
-            (0..paths.len()).filter(|at| !hanging.contains(&paths[*at])).collect();
+        let mut left = Vec::new();
+        for (at, mount) in mounts.iter().enumerate() {
+            match IN_MEMORY.contains(&mount.kind.as_str()) {
+                true => answers[at] = (self.ask)(&paths[at]).ok(),
+                false if hanging.contains(&paths[at]) => {}
+                false => left.push(at),
+            }
+        }
         while !left.is_empty() {
             let (sender, mut inbox) = mpsc::channel(left.len());
             let (ask, asked) = (self.ask, Arc::clone(&self.asked));

@@ -52,7 +52,7 @@ fn fake_space(path: &Path) -> io::Result<Space> {
 #[tokio::test]
 async fn a_dead_mount_is_left_alone_until_it_answers() {
     let folder = tempfile::tempdir().unwrap();
-    let table = "a / ext4 rw 0 0\nb /hangs nfs rw 0 0\nc /fails ext4 ro 0 0\nd /d ext4 rw 0 0\n";
+    let table = "a / ext4 rw 0 0\nb /hangs nfs rw 0 0\nc /fails ext4 ro 0 0\nd /d fuse.x rw 0 0\n";
     fs::write(folder.path().join("mounts"), table).unwrap();
     let mut config = Config::default();
     config.collectors.host.proc_root = folder.path().into();
@@ -69,7 +69,7 @@ async fn a_dead_mount_is_left_alone_until_it_answers() {
             "device_error{device=\"c\",fstype=\"ext4\",mountpoint=\"/fails\"} 1\n",
             "readonly{device=\"c\",fstype=\"ext4\",mountpoint=\"/fails\"} 1\n",
             "avail_bytes{device=\"a\",fstype=\"ext4\",mountpoint=\"/\"} 2\n",
-            "size_bytes{device=\"d\",fstype=\"ext4\",mountpoint=\"/d\"} 8\n",
+            "size_bytes{device=\"d\",fstype=\"fuse.x\",mountpoint=\"/d\"} 8\n",
         ] {
             assert!(page.contains(want), "round {round}: {want} is not in {page}");
         }
