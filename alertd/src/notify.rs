@@ -3,6 +3,11 @@
 //! A row is marked `sending` on disk before the receiver is asked and finished after it answered.
 //! Only a kill or a time-out between the two can make it arrive twice, once per such event, counted
 //! in `pitcrew_alertd_notification_possible_repeats_total` and under the same id.
+//!
+//! What waits is merged in one case only: a repeat, which says again what the receiver was told, is
+//! not queued while an earlier row of its lane is still on its way. A change (something fires,
+//! something ended) always has a row of its own, so an outage ends with every change told, in order.
+//! An end is told only to who was told, or may have been told, of the beginning.
 
 pub mod email;
 pub mod http;
@@ -159,16 +164,18 @@ pub async fn run(
     let mut busy: BTreeMap<&str, usize> = BTreeMap::new();
     let mut prune = time::interval(PRUNE_EVERY);
     loop {
+        // What is due by now is claimed below; what comes due later is what to sleep for.
+        let now = clock::now();
         for (key, channel) in &channels {
             let busy = busy.entry(key).or_default();
-            for row in worker.claim(key, worker.settings.concurrency.max(1) - *busy).await {
+            for row in worker.claim(key, worker.settings.concurrency.max(1) - *busy, now).await {
                 *busy += 1;
                 let (worker, channel) = (worker.clone(), Arc::clone(channel));
                 let task = running.spawn(async move { worker.deliver(&channel, row).await });
                 owners.insert(task.id(), key.as_str());
             }
         }
-        let sleep = worker.time_to_next().await;
+        let sleep = worker.time_to_next(now).await;
         tokio::select! {
             () = stop.cancelled() => break,
             () = worker.outbox.added() => {}
@@ -251,26 +258,25 @@ struct Worker {
 }
 
 impl Worker {
-    async fn claim(&self, key: &str, free: usize) -> Vec<Claimed> {
+    async fn claim(&self, key: &str, free: usize, now: Timestamp) -> Vec<Claimed> {
         if free == 0 {
             return Vec::new();
         }
-        let found = self.outbox.claim(key.to_owned(), free, clock::now()).await;
+        let found = self.outbox.claim(key.to_owned(), free, now).await;
         found.unwrap_or_else(|error| {
             error!(%error, integration = key, "outbox cannot be read");
             Vec::new()
         })
     }
 
-    /// Until the next row comes due; also brings the gauges up to date.
-    async fn time_to_next(&self) -> Duration {
-        let now = clock::now();
+    /// Until the first row due after `now` comes due; also brings the gauges up to date.
+    async fn time_to_next(&self, now: Timestamp) -> Duration {
         match self.outbox.depth().await {
             Ok((count, oldest)) => self.metrics.depth(count, oldest),
             Err(error) => error!(%error, "outbox cannot be read"),
         }
         match self.outbox.next_due(now).await {
-            Ok(Some(at)) => at.since(now).min(LONGEST_SLEEP),
+            Ok(Some(at)) => at.since(clock::now()).min(LONGEST_SLEEP),
             Ok(None) => LONGEST_SLEEP,
             Err(_) => RECORD_AGAIN,
         }

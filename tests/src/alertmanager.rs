@@ -45,6 +45,14 @@ impl Alertmanager {
     }
 }
 
+/// Panics with amtool's words when it does not accept the file.
+#[expect(clippy::disallowed_methods, reason = "a short run of a program, in a test")]
+pub fn check_config(file: &Path) {
+    let check = std::process::Command::new(peers::amtool()).arg("check-config").arg(file).output();
+    let output = check.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A copy of the program that looks for its templates beside itself: the path that is compiled in
 /// is replaced by one of the same length, so nothing needs to be installed.
 fn unpacked(folder: &Path) -> std::path::PathBuf {

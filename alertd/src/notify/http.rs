@@ -38,7 +38,7 @@ impl Endpoint {
             .user_agent(concat!("Pitcrew/", env!("CARGO_PKG_VERSION")))
             .timeout(timeout)
             .connect_timeout(timeout.mul_f64(0.8))
-            .redirect(if follow { redirect::Policy::limited(5) } else { redirect::Policy::none() })
+            .redirect(if follow { same_method() } else { redirect::Policy::none() })
             .build()
             .map_err(|error| NotifyError::Setup {
                 what: "an HTTP client",
@@ -90,6 +90,18 @@ impl Endpoint {
             }
         })
     }
+}
+
+/// Follows only redirects that keep the POST: a 302 would turn it into a GET, whose success (of a
+/// login page, say) is no delivery.
+fn same_method() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let keeps = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+        match keeps.contains(&attempt.status()) && attempt.previous().len() <= 5 {
+            true => attempt.follow(),
+            false => attempt.stop(),
+        }
+    })
 }
 
 /// An answer other than success: later, or never.

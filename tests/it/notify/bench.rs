@@ -13,6 +13,7 @@ use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::notify::metrics::NotifyMetrics;
 use pitcrew_alertd::notify::{self, Settings};
 use pitcrew_alertd::route::{self, RouteMetrics, config};
+use pitcrew_tests::alertmanager;
 use pitcrew_tests::wait::until;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
@@ -42,6 +43,7 @@ impl Bench {
     pub(super) async fn start(folder: &Path, file: &str, settings: Settings) -> Bench {
         let path = folder.join("alertmanager.yaml");
         std::fs::write(&path, file).unwrap();
+        alertmanager::check_config(&path);
         let config = Arc::new(config::load(&path).unwrap());
         // The last holder may still be leaving.
         let mut db = None;
