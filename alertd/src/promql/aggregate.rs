@@ -8,7 +8,7 @@ use super::error::{PromqlError, failed};
 use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent, merged};
 use super::print::{number, quoted};
 use super::sum::{Mean, Sum, Variance, ascending, quantile};
-use super::syntax::{Aggregate, Aggregation, Tree};
+use super::syntax::{Aggregate, Aggregation, Node};
 
 struct Group {
     labels: Labels,
@@ -47,10 +47,7 @@ pub(super) fn apply(
             }
             one_value(&|step, v| quantile(at_step(step), v.to_vec()))
         }
-        Aggregation::CountValues => {
-            let label = eval.text(label_tree(aggregate)?)?;
-            count_values(eval, &groups, &label, steps)
-        }
+        Aggregation::CountValues => count_values(eval, &groups, &label(eval, aggregate)?, steps),
         Aggregation::Topk | Aggregation::Bottomk | Aggregation::Limitk => {
             let limits = (0..steps.count).map(|step| limit(at_step(step)));
             let limits = limits.collect::<Result<Vec<_>, _>>()?;
@@ -188,9 +185,6 @@ fn count_values(
     label: &str,
     steps: &Steps,
 ) -> Result<Frame, PromqlError> {
-    if label.is_empty() {
-        return Err(failed!("invalid label name {}", quoted(label)));
-    }
     let mut rows: Vec<Row> = Vec::new();
     for group in groups {
         eval.check_cancelled()?;
@@ -218,8 +212,18 @@ fn count_values(
     Ok(Frame::Vector(merged(rows)?))
 }
 
-fn label_tree(aggregate: &Aggregate) -> Result<&Tree, PromqlError> {
-    aggregate.param.as_ref().ok_or_else(|| failed!("count_values needs a label name"))
+/// The label that `count_values` puts the value into.
+fn label(eval: &Evaluator<'_>, aggregate: &Aggregate) -> Result<String, PromqlError> {
+    let tree =
+        aggregate.param.as_ref().ok_or_else(|| failed!("count_values needs a label name"))?;
+    if let Node::NotText(literal) = &tree.bare().node {
+        return Err(failed!("invalid label name {literal}"));
+    }
+    let label = eval.text(tree)?;
+    if label.is_empty() {
+        return Err(failed!("invalid label name {}", quoted(&label)));
+    }
+    Ok(label)
 }
 
 fn at_step(group: &Group, step: usize) -> impl Iterator<Item = (&Row, f64)> {

@@ -69,8 +69,12 @@ impl<'a> Converter<'a> {
                 Node::Number(number.val)
             }
             upstream::Expr::StringLiteral(text) => {
+                let literal = self.peek();
                 self.next += 1;
-                Node::Text(text.val.clone())
+                match literal.starts_with('`') || scan::is_utf8(literal) {
+                    true => Node::Text(text.val.clone()),
+                    false => Node::NotText(literal.to_owned()),
+                }
             }
             upstream::Expr::Paren(paren) => {
                 self.next += 1;

@@ -109,7 +109,7 @@ impl<'a> Evaluator<'a> {
                 self.charge(steps.count)?;
                 Ok(Frame::Scalar(vec![*value; steps.count]))
             }
-            Node::Text(text) => Ok(Frame::Text(text.clone())),
+            Node::Text(_) | Node::NotText(_) => Ok(Frame::Text(self.text(tree)?)),
             Node::Selector(selector) => {
                 Ok(Frame::Vector(self.instant(selector, steps, |sample| sample.value)?))
             }
@@ -155,6 +155,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn text(&self, tree: &Tree) -> Result<String, PromqlError> {
         match &tree.bare().node {
             Node::Text(text) => Ok(text.clone()),
+            Node::NotText(literal) => Err(failed!("string {literal} is not UTF-8")),
             _ => Err(failed!("expected a string literal")),
         }
     }

@@ -1,6 +1,9 @@
 //! The normal form of an expression: one line, as Prometheus prints a rule's query.
 
 use std::fmt::{self, Display, Formatter, Write};
+use std::time::Duration;
+
+use pitcrew_exporter::config::duration::format;
 
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::MatchOp;
@@ -29,6 +32,7 @@ impl Display for Tree {
         match &self.node {
             Node::Number(value) => f.write_str(&number(*value)),
             Node::Text(text) => f.write_str(&quoted(text)),
+            Node::NotText(literal) => f.write_str(literal),
             Node::Selector(selector) => write!(f, "{selector}{}", selector.when),
             Node::Range { selector, range } => {
                 write!(f, "{selector}[{}]{}", duration(*range), selector.when)
@@ -154,29 +158,8 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// Milliseconds as PromQL writes durations: `1h30m`, weeks and years only when exact.
-pub(super) fn duration(millis: i64) -> String {
-    if millis == 0 {
-        return "0s".into();
-    }
-    let mut left = millis;
-    let mut text = String::new();
-    for (unit, size, exact) in [
-        ("y", 31_536_000_000, true),
-        ("w", 604_800_000, true),
-        ("d", 86_400_000, false),
-        ("h", 3_600_000, false),
-        ("m", 60_000, false),
-        ("s", 1000, false),
-        ("ms", 1, false),
-    ] {
-        if left < size || (exact && left % size != 0) {
-            continue;
-        }
-        write!(text, "{}{unit}", left / size).expect("a String takes all that is written");
-        left %= size;
-    }
-    text
+fn duration(millis: i64) -> String {
+    format(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
 
 /// In double quotes, as Go quotes: backslash, quote and control characters escaped.

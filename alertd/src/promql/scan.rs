@@ -98,6 +98,12 @@ pub(super) fn check(
             // A chain of powers nests to the right, all others to the left.
             "^" => (operators, powers, signs) = (operators + 1, powers + 1, 0),
             word if is_operator(word) => (operators, signs) = (operators + 1, 0),
+            word if word.starts_with(['"', '\'']) => {
+                signs = 0;
+                if open.last().is_some_and(|last| last.text == "{") && !is_utf8(word) {
+                    return Err((token.at, format!("{word} is not UTF-8")));
+                }
+            }
             word => {
                 signs = 0;
                 let signed = matches!(previous, "+" | "-") && before.eq_ignore_ascii_case("offset");
@@ -124,6 +130,23 @@ pub(super) fn check(
 fn is_operator(word: &str) -> bool {
     matches!(word, "+" | "-" | "*" | "/" | "%" | "^" | "==" | "!=" | "<" | "<=" | ">" | ">=")
         || ["and", "or", "unless", "atan2"].iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
+/// In a literal `\xff` and `\377` stand for a byte, and a byte above 127 alone is no text.
+pub(super) fn is_utf8(literal: &str) -> bool {
+    let mut chars = literal.chars();
+    while let Some(c) = chars.next() {
+        let escaped = if c == '\\' { chars.next() } else { None };
+        let high = match escaped {
+            Some('x') => chars.next().is_some_and(|digit| !matches!(digit, '0'..='7')),
+            Some(octal) => matches!(octal, '2'..='7'),
+            None => false,
+        };
+        if high {
+            return false;
+        }
+    }
+    true
 }
 
 /// Every part of a duration must fit, and a bare number that stands for one must be a time at all.

@@ -40,14 +40,27 @@ pub(super) struct Tree {
 pub(super) enum Node {
     Number(f64),
     Text(String),
+    /// A string literal whose bytes are not UTF-8, as written.
+    NotText(String),
     Selector(Selector),
-    Range { selector: Selector, range: i64 },
-    Subquery { expr: Box<Tree>, range: i64, step: Option<i64>, when: When },
+    Range {
+        selector: Selector,
+        range: i64,
+    },
+    Subquery {
+        expr: Box<Tree>,
+        range: i64,
+        step: Option<i64>,
+        when: When,
+    },
     Paren(Box<Tree>),
     Negate(Box<Tree>),
     Binary(Box<Binary>),
     Aggregate(Box<Aggregate>),
-    Call { function: &'static Function, args: Vec<Tree> },
+    Call {
+        function: &'static Function,
+        args: Vec<Tree>,
+    },
 }
 
 /// All of `matchers` must hold; a metric name before the braces is the first of them.
@@ -220,7 +233,7 @@ impl Tree {
     pub(super) fn kind(&self) -> Kind {
         match &self.node {
             Node::Number(_) => Kind::Scalar,
-            Node::Text(_) => Kind::Text,
+            Node::Text(_) | Node::NotText(_) => Kind::Text,
             Node::Selector(_) | Node::Aggregate(_) => Kind::Vector,
             Node::Range { .. } | Node::Subquery { .. } => Kind::Matrix,
             Node::Paren(inner) | Node::Negate(inner) => inner.kind(),
@@ -272,7 +285,7 @@ impl Tree {
                 aggregate.expr.walk(visit);
             }
             Node::Call { args, .. } => args.iter().for_each(|arg| arg.walk(visit)),
-            Node::Number(_) | Node::Text(_) | Node::Selector(_) | Node::Range { .. } => {}
+            _ => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Call;
-use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::labels::Labels;
 use crate::promql::aggregate::bad_quantile;
 use crate::promql::error::{PromqlError, failed};
 use crate::promql::eval::{Frame, Row, absent, is_absent, merged};
@@ -16,7 +16,6 @@ const TOLERANCE: f64 = 1e-12;
 struct Histogram {
     name: String,
     labels: Labels,
-    drop_name: bool,
     buckets: Vec<(f64, Row)>,
 }
 
@@ -29,7 +28,7 @@ struct Bucket {
 pub(super) fn quantile(call: &Call<'_>) -> Result<Frame, PromqlError> {
     let quantiles = call.scalar(0)?;
     let histograms = histograms(call, 1)?;
-    warn_of(call, 0, &quantiles, &histograms)?;
+    warn_of(call, 0, &quantiles)?;
     compute(call, &histograms, 1, None, |step, buckets, fixed| {
         let q = quantiles.get(step).copied().unwrap_or(f64::NAN);
         bucket_quantile(q, buckets, fixed)
@@ -43,7 +42,7 @@ pub(super) fn quantiles(call: &Call<'_>) -> Result<Frame, PromqlError> {
     let mut rows = Vec::new();
     for at in 2..call.args.len() {
         let quantiles = call.scalar(at)?;
-        warn_of(call, at, &quantiles, &histograms)?;
+        warn_of(call, at, &quantiles)?;
         let shown = quantiles.first().map_or(String::new(), |q| label_value(*q));
         let frame =
             compute(call, &histograms, 0, Some((&label, &shown)), |step, buckets, fixed| {
@@ -71,15 +70,7 @@ pub(super) fn native_only(call: &Call<'_>) -> Result<Frame, PromqlError> {
     call.vector(0).map(|_| Frame::Vector(Vec::new()))
 }
 
-fn warn_of(
-    call: &Call<'_>,
-    at: usize,
-    quantiles: &[f64],
-    histograms: &[Histogram],
-) -> Result<(), PromqlError> {
-    if histograms.is_empty() {
-        return Ok(());
-    }
+fn warn_of(call: &Call<'_>, at: usize, quantiles: &[f64]) -> Result<(), PromqlError> {
     for q in quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
         call.eval.warn(call.arg(at)?.start, &bad_quantile(*q));
     }
@@ -107,15 +98,12 @@ fn histograms(call: &Call<'_>, arg: usize) -> Result<Vec<Histogram>, PromqlError
             call.eval.warn(call.arg(arg)?.start, &text);
             continue;
         };
-        // With the name removed late, histograms of different names stay apart until then.
-        let labels = match call.eval.options.delayed_name_removal {
-            true => row.labels.without(&["le"]),
-            false => row.labels.without(&["le", METRIC_NAME]),
-        };
+        // Histograms of different names stay apart, whatever happens to the names later.
+        let labels = row.labels.without(&["le"]);
         let at = *known.entry(labels.clone()).or_insert(found.len());
         if at == found.len() {
             let name = row.labels.metric_name().unwrap_or("").to_owned();
-            found.push(Histogram { name, labels, drop_name: true, buckets: Vec::new() });
+            found.push(Histogram { name, labels, buckets: Vec::new() });
         }
         if let Some(histogram) = found.get_mut(at) {
             histogram.buckets.push((upper, row));
@@ -161,7 +149,7 @@ fn compute(
             Some((name, text)) => histogram.labels.with(name, text),
             None => histogram.labels.clone(),
         };
-        rows.push(Row { labels, drop_name: histogram.drop_name, values });
+        rows.push(call.eval.renamed(Row { labels, drop_name: true, values }));
     }
     Ok(Frame::Vector(merged(rows)?))
 }
@@ -257,7 +245,11 @@ fn rank_of(value: f64, buckets: &[Bucket]) -> f64 {
         if bucket.upper > value {
             // The lowest bucket is taken to begin at zero when it reaches above.
             let from = if at == 0 && bucket.upper > 0.0 { 0.0 } else { lower };
-            if value <= from || from.is_infinite() || bucket.upper.is_infinite() {
+            // A bucket without end is not interpolated: it counts as lying outside.
+            if from.is_infinite() {
+                return bucket.count;
+            }
+            if value <= from || bucket.upper.is_infinite() {
                 return rank;
             }
             return rank + (bucket.count - rank) * (value - from) / (bucket.upper - from);

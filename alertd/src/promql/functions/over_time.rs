@@ -52,9 +52,12 @@ pub(super) fn stdvar(call: &Call<'_>) -> Result<Frame, PromqlError> {
     call.over(0, |window| Some(Variance::of(values(window))))
 }
 
-/// Median distance from the median.
+/// Median distance from the median; NaN if any sample is.
 pub(super) fn mad(call: &Call<'_>) -> Result<Frame, PromqlError> {
     call.over(0, |window| {
+        if values(window).any(f64::is_nan) {
+            return Some(f64::NAN);
+        }
         let median = sum::quantile(0.5, values(window).collect());
         Some(sum::quantile(0.5, values(window).map(|value| (value - median).abs()).collect()))
     })
