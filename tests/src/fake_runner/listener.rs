@@ -123,20 +123,16 @@ impl Listener {
         pipe.write_all(&serde_json::to_vec(job)?).await.ok();
         drop(pipe);
 
-        let mut beats = time::interval(HEARTBEAT);
-        let status = loop {
-            tokio::select! {
-                status = worker.wait() => break status?,
-                _ = beats.tick() => {
-                    self.session.heartbeat(job.id).await.ok();
-                }
+        let (result, said) = match self.attend(&mut worker, job).await? {
+            Some(code) => {
+                self.say(&format!("Worker finished for job {guid}. Code: {code}"));
+                let by_code = worker::RESULTS.iter().find(|(_, known)| i32::from(*known) == code);
+                let result = by_code.map_or("failed", |(name, _)| name);
+                let said = SAID.iter().find(|(name, _)| *name == result);
+                (result, said.map_or("Failed", |(_, said)| said))
             }
+            None => ("failed", "Abandoned"),
         };
-        let code = status.code().unwrap_or(-1);
-        self.say(&format!("Worker finished for job {guid}. Code: {code}"));
-        let by_code = worker::RESULTS.iter().find(|(_, known)| i32::from(*known) == code);
-        let result = by_code.map_or("failed", |(name, _)| name);
-        let said = SAID.iter().find(|(name, _)| *name == result).map_or("Failed", |(_, said)| said);
         self.say(&format!("finish job request for job {guid} with result: {said}"));
         self.log.terminal(&format!("Job {} completed with result: {said}", job.name));
         self.say(&format!("Stop renew job request for job {guid}."));
@@ -149,6 +145,22 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// Says that the job runs until its worker ends, and returns the worker's exit code; `None` when
+    /// the simulator has given the job up, whereupon the worker is killed.
+    async fn attend(&mut self, worker: &mut Child, job: &Assigned) -> anyhow::Result<Option<i32>> {
+        let mut beats = time::interval(HEARTBEAT);
+        loop {
+            tokio::select! {
+                status = worker.wait() => return Ok(Some(status?.code().unwrap_or(-1))),
+                _ = beats.tick() => {}
+            }
+            if let Err(Failed::Gone { .. }) = self.session.heartbeat(job.id).await {
+                worker.kill().await?;
+                return Ok(None);
+            }
+        }
     }
 
     async fn start_worker(&mut self) -> anyhow::Result<Child> {
