@@ -1,8 +1,10 @@
 //! The SQLite handle. This module and its children are the only ones that know rusqlite.
 
+pub mod journal;
 pub mod migrations;
 pub mod notification_log;
 pub mod outbox;
+pub mod pools;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

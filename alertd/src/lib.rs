@@ -1,5 +1,6 @@
 //! Pitcrew's alert daemon: rules, notifications, failover, and the page that shows them.
 
+pub mod actions;
 pub mod clock;
 pub mod db;
 pub mod model;

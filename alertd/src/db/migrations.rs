@@ -8,7 +8,12 @@ use super::DbError;
 
 /// Each step is run once, in order, in one transaction with its number.
 /// A table's text stands in its own file as `SCHEMA`; here is only the order.
-const STEPS: &[&str] = &[super::notification_log::SCHEMA, super::outbox::SCHEMA];
+const STEPS: &[&str] = &[
+    super::notification_log::SCHEMA,
+    super::outbox::SCHEMA,
+    super::pools::SCHEMA,
+    super::journal::SCHEMA,
+];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
     let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;

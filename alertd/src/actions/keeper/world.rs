@@ -1,0 +1,81 @@
+//! How the keeper reads the world: the store, GitHub's runners and jobs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pitcrew_exporter::github::error::GithubError;
+use tokio::task::spawn_blocking;
+
+use super::{Keeper, hold_text};
+use crate::actions::execute::Trouble;
+use crate::actions::exporters::{self, Said};
+use crate::actions::github;
+use crate::actions::sight::{Evidence, Sight};
+use crate::clock;
+use crate::model::sample::Timestamp;
+
+impl Keeper {
+    pub(super) async fn read_exporters(&self, now: Timestamp) -> Result<Said, String> {
+        let store = Arc::clone(&self.store);
+        let read = spawn_blocking(move || exporters::read(store.as_ref(), now)).await;
+        let said = match read {
+            Ok(Ok(said)) => said,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        };
+        self.roster.see(said.places.iter().cloned(), now);
+        Ok(said)
+    }
+
+    pub(super) async fn read_runners(&mut self) -> Result<(), Trouble> {
+        let asked = clock::now();
+        let stop = self.executor.stop.clone();
+        let call = self.github.runners(&self.pool.scope);
+        let runners = stop.run_until_cancelled(call).await.ok_or(Trouble::Stopping)?;
+        let runners = runners.map_err(Trouble::Github)?;
+        self.known.listed = runners.into_iter().map(github::listed).collect();
+        self.known.listed_at = Some(asked);
+        self.executor.settle(&self.known.listed).map_err(Trouble::Journal)
+    }
+
+    pub(super) async fn read_jobs(&mut self) -> Result<(), Trouble> {
+        let asked = clock::now();
+        let stop = self.executor.stop.clone();
+        let call = self.github.jobs(&self.pool.scope);
+        let jobs = match stop.run_until_cancelled(call).await.ok_or(Trouble::Stopping)? {
+            Ok(jobs) => jobs,
+            // The scope does not say where its jobs are: not a failure, and said in the docs.
+            Err(GithubError::JobsUnknown { .. }) => {
+                self.known.jobs = None;
+                return Ok(());
+            }
+            Err(error) => return Err(Trouble::Github(error)),
+        };
+        let jobs = jobs.into_iter().filter_map(|job| github::job(job, asked)).collect();
+        self.known.jobs = Some((jobs, asked));
+        Ok(())
+    }
+
+    pub(super) fn sight(&self, said: &Said, fresh: bool, now: Timestamp) -> Sight {
+        let active = self.active.borrow().clone();
+        let memory = self.roster.memory();
+        let believe_for = (self.config.reconcile_interval * 2).max(Duration::from_secs(10));
+        let age = self.known.listed_at.map(|at| now.since(at));
+        let evidence = Evidence {
+            exporters: &said.exporters,
+            memory: &memory,
+            alerts: &active.instances,
+            listed: &self.known.listed,
+            believed: fresh || age.is_some_and(|age| age <= believe_for),
+            fresh,
+            jobs: self.known.jobs.as_ref().map(|(jobs, at)| (jobs.as_slice(), *at)),
+            hold: hold_text(&self.holds.borrow(), &self.pool.name),
+        };
+        Sight::of(&self.pool, &evidence, now)
+    }
+
+    pub(super) fn remember_ids(&mut self) {
+        let ids = self.known.listed.iter().map(|listed| (listed.name.clone(), listed.id));
+        self.known.ids = ids.collect();
+    }
+}
