@@ -1,9 +1,11 @@
 //! The embedded store: series in memory behind `Querier` and `Appender`.
 
+mod chunk;
 mod head;
 mod index;
+mod series;
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::model::labels::Labels;
@@ -11,7 +13,8 @@ use crate::model::matcher::Matcher;
 use crate::model::querier::{Appended, Appender, Querier, StoreError};
 use crate::model::sample::{Sample, Series, Timestamp};
 
-use self::head::{Head, Outcome};
+use self::head::{Entry, Head};
+use self::series::Outcome;
 
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -25,7 +28,8 @@ pub struct Limits {
     pub max_select_samples: usize,
 }
 
-/// Cheap to ask from many threads: a query copies what it needs and then lets go of the lock.
+/// Reading holds the common lock only while it looks series up, and each series' own lock while it
+/// copies that one; appending to known series needs no more.
 #[derive(Debug)]
 pub struct Tsdb {
     limits: Limits,
@@ -85,11 +89,12 @@ impl Querier for Tsdb {
         let limit = self.limits.max_select_samples;
         let mut left = limit;
         let mut found = Vec::new();
-        for (labels, stored) in self.read().matching(matchers) {
-            let samples = stored.between(from, to);
+        let entries: Vec<Arc<Entry>> = self.read().matching(matchers).cloned().collect();
+        for entry in entries {
+            let samples = entry.samples().between(from, to);
             left = left.checked_sub(samples.len()).ok_or(StoreError::TooManySamples { limit })?;
             if !samples.is_empty() {
-                found.push(Series { labels, samples });
+                found.push(Series { labels: entry.labels.clone(), samples });
             }
         }
         found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
@@ -108,17 +113,35 @@ impl Querier for Tsdb {
 impl Appender for Tsdb {
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
         let mut appended = Appended::default();
-        let mut head = self.write();
+        let mut new = Vec::new();
+        let head = self.read();
         for (labels, sample) in samples {
-            let count = match head.append(labels, *sample, &self.limits) {
-                Outcome::Accepted => &mut appended.accepted,
-                Outcome::Duplicate => &mut appended.duplicate,
-                Outcome::OutOfOrder => &mut appended.out_of_order,
-                Outcome::OverLimit => &mut appended.over_limit,
-            };
-            *count += 1;
+            match head.append(labels, *sample, &self.limits) {
+                Some(outcome) => count(&mut appended, outcome),
+                None => new.push((labels, sample)),
+            }
+        }
+        drop(head);
+        if new.is_empty() {
+            return Ok(appended);
+        }
+        let mut head = self.write();
+        for (labels, sample) in new {
+            let known = head.create(labels, &self.limits);
+            match head.append(labels, *sample, &self.limits).filter(|_| known) {
+                Some(outcome) => count(&mut appended, outcome),
+                None => appended.over_limit += 1,
+            }
         }
         Ok(appended)
+    }
+}
+
+fn count(appended: &mut Appended, outcome: Outcome) {
+    match outcome {
+        Outcome::Accepted => appended.accepted += 1,
+        Outcome::Duplicate => appended.duplicate += 1,
+        Outcome::OutOfOrder => appended.out_of_order += 1,
     }
 }
 

@@ -1,69 +1,82 @@
 //! Series in memory: labels to samples, found through the index.
 
 use std::collections::{BTreeSet, HashMap};
-use std::mem::size_of;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::sample::{Sample, Timestamp};
 
 use super::index::{Index, SeriesId};
+use super::series::{Outcome, Samples};
 use super::{Limits, Stats};
 
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    series: HashMap<SeriesId, (Labels, Stored)>,
+    series: HashMap<SeriesId, Arc<Entry>>,
     ids: HashMap<Labels, SeriesId>,
     index: Index,
     next_id: SeriesId,
 }
 
-/// Samples of one series, oldest first, no two at one timestamp.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    samples: Vec<Sample>,
+/// One series. Its lock is held for one append or one copy at a time.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) labels: Labels,
+    samples: Mutex<Samples>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Accepted,
-    Duplicate,
-    OutOfOrder,
-    OverLimit,
+impl Entry {
+    pub(super) fn samples(&self) -> MutexGuard<'_, Samples> {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Head {
-    pub(super) fn append(&mut self, labels: &Labels, sample: Sample, limits: &Limits) -> Outcome {
-        let id = match self.ids.get(labels) {
-            Some(id) => *id,
-            None if self.series.len() >= limits.max_series => return Outcome::OverLimit,
-            None => self.create(labels),
-        };
-        match self.series.get_mut(&id) {
-            Some((_, stored)) => stored.append(sample, limits),
-            None => Outcome::OverLimit,
+    /// `None` when there is no such series yet.
+    pub(super) fn append(
+        &self,
+        labels: &Labels,
+        sample: Sample,
+        limits: &Limits,
+    ) -> Option<Outcome> {
+        let entry = self.series.get(self.ids.get(labels)?)?;
+        Some(entry.samples().append(sample, limits.out_of_order_window))
+    }
+
+    /// False when there may be no further series.
+    pub(super) fn create(&mut self, labels: &Labels, limits: &Limits) -> bool {
+        if self.ids.contains_key(labels) {
+            return true;
         }
+        if self.series.len() >= limits.max_series {
+            return false;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let labels = self.index.insert(id, labels);
+        self.ids.insert(labels.clone(), id);
+        self.series.insert(id, Arc::new(Entry { labels, samples: Mutex::default() }));
+        true
     }
 
     /// Every series that all matchers match, in no particular order.
-    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = (Labels, &Stored)> {
+    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Arc<Entry>> {
         let ids = self.index.candidates(matchers);
         let ids = ids.unwrap_or_else(|| self.series.keys().copied().collect());
         ids.into_iter()
             .filter_map(|id| self.series.get(&id))
-            .filter(|(labels, _)| matchers.iter().all(|matcher| matcher.matches_labels(labels)))
-            .map(|(labels, stored)| (labels.clone(), stored))
+            .filter(|entry| matchers.iter().all(|one| one.matches_labels(&entry.labels)))
     }
 
     pub(super) fn label_names(&self, matchers: &[Matcher]) -> Vec<String> {
         if matchers.is_empty() {
             return self.index.names().map(str::to_owned).collect();
         }
-        let mut names = BTreeSet::new();
-        for (labels, _) in self.matching(matchers) {
-            names.extend(labels.iter().map(|(name, _)| name.to_owned()));
-        }
-        names.into_iter().collect()
+        let found = self.matching(matchers);
+        let names: BTreeSet<_> =
+            found.flat_map(|entry| entry.labels.iter().map(|(name, _)| name)).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) fn label_values(&self, name: &str, matchers: &[Matcher]) -> Vec<String> {
@@ -71,77 +84,29 @@ impl Head {
             return self.index.values(name).map(str::to_owned).collect();
         }
         let found = self.matching(matchers);
-        let values: BTreeSet<_> =
-            found.filter_map(|(labels, _)| labels.get(name).map(str::to_owned)).collect();
-        values.into_iter().collect()
+        let values: BTreeSet<_> = found.filter_map(|entry| entry.labels.get(name)).collect();
+        values.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) fn drop_before(&mut self, oldest: Timestamp) {
         let (ids, index) = (&mut self.ids, &mut self.index);
-        self.series.retain(|id, (labels, stored)| {
-            stored.drop_before(oldest);
-            let keep = !stored.samples.is_empty();
+        self.series.retain(|id, entry| {
+            let keep = entry.samples().drop_before(oldest);
             if !keep {
-                ids.remove(labels);
-                index.remove(*id, labels);
+                ids.remove(&entry.labels);
+                index.remove(*id, &entry.labels);
             }
             keep
         });
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let samples = self.series.values().map(|(_, stored)| stored.samples.len()).sum();
-        let bytes =
-            self.series.values().map(|(_, stored)| stored.samples.capacity()).sum::<usize>()
-                * size_of::<Sample>();
-        Stats { series: self.series.len(), samples, bytes }
-    }
-
-    fn create(&mut self, labels: &Labels) -> SeriesId {
-        let id = self.next_id;
-        self.next_id += 1;
-        let labels = self.index.insert(id, labels);
-        self.ids.insert(labels.clone(), id);
-        self.series.insert(id, (labels, Stored::default()));
-        id
-    }
-}
-
-impl Stored {
-    pub(super) fn between(&self, from: Timestamp, to: Timestamp) -> Vec<Sample> {
-        let low = self.samples.partition_point(|sample| sample.timestamp < from);
-        let high = self.samples.partition_point(|sample| sample.timestamp <= to);
-        self.samples.get(low..high).unwrap_or(&[]).to_vec()
-    }
-
-    fn append(&mut self, sample: Sample, limits: &Limits) -> Outcome {
-        let Some(newest) = self.samples.last() else {
-            self.samples.push(sample);
-            return Outcome::Accepted;
-        };
-        if sample.timestamp > newest.timestamp {
-            self.samples.push(sample);
-            return Outcome::Accepted;
+        let mut stats = Stats { series: self.series.len(), ..Stats::default() };
+        for entry in self.series.values() {
+            let (samples, bytes) = entry.samples().size();
+            stats.samples += samples;
+            stats.bytes += bytes;
         }
-        let oldest_taken = newest.timestamp.minus(limits.out_of_order_window);
-        match self.samples.binary_search_by_key(&sample.timestamp, |known| known.timestamp) {
-            Ok(at) => match self.samples.get(at) {
-                Some(known) if known.value.to_bits() == sample.value.to_bits() => Outcome::Accepted,
-                _ => Outcome::Duplicate,
-            },
-            Err(_) if sample.timestamp < oldest_taken => Outcome::OutOfOrder,
-            Err(at) => {
-                self.samples.insert(at, sample);
-                Outcome::Accepted
-            }
-        }
-    }
-
-    fn drop_before(&mut self, oldest: Timestamp) {
-        let keep_from = self.samples.partition_point(|sample| sample.timestamp < oldest);
-        self.samples.drain(..keep_from);
-        if self.samples.len() * 4 < self.samples.capacity() {
-            self.samples.shrink_to_fit();
-        }
+        stats
     }
 }

@@ -54,12 +54,18 @@ impl Index {
     /// `None` when no matcher narrows the choice: each of them also matches an absent label. The
     /// caller still has to check every matcher.
     pub(super) fn candidates(&self, matchers: &[Matcher]) -> Option<Vec<SeriesId>> {
+        /// So few series that looking at them costs less than another regular expression.
+        const FEW: usize = 100;
         let mut best: Option<Vec<&BTreeSet<SeriesId>>> = None;
-        for matcher in matchers.iter().filter(|matcher| !matcher.matches("")) {
+        let size =
+            |lists: &[&BTreeSet<SeriesId>]| -> usize { lists.iter().map(|ids| ids.len()).sum() };
+        let mut narrowing: Vec<_> = matchers.iter().filter(|one| !one.matches("")).collect();
+        narrowing.sort_by_key(|matcher| matcher.op != MatchOp::Equal);
+        for matcher in narrowing {
+            if best.as_ref().is_some_and(|best| size(best) <= FEW) {
+                break;
+            }
             let lists = self.lists(matcher);
-            let size = |lists: &[&BTreeSet<SeriesId>]| -> usize {
-                lists.iter().map(|ids| ids.len()).sum()
-            };
             if best.as_ref().is_none_or(|best| size(&lists) < size(best)) {
                 best = Some(lists);
             }

@@ -130,3 +130,28 @@ fn churn_does_not_leak() {
     assert!(store.label_names(&[]).unwrap().is_empty());
     assert!(store.label_values("id", &[]).unwrap().is_empty());
 }
+
+#[test]
+fn many_threads_lose_nothing() {
+    let store = Tsdb::new(Limits::default());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for at in 0..500_i64 {
+                    let job = format!("{}", (at + thread) % 20);
+                    let who = thread.to_string();
+                    let labels = series(&[("job", &job), ("thread", &who)]);
+                    let got = store.append(&[(labels, sample(at, at as f64))]).unwrap();
+                    assert_eq!(got.accepted, 1);
+                    let mine = [Matcher::equal("thread", who.as_str())];
+                    let found = store.select(&mine, Timestamp(0), Timestamp(at)).unwrap();
+                    let count: usize = found.iter().map(|one| one.samples.len()).sum();
+                    assert_eq!(count, usize::try_from(at).unwrap() + 1);
+                    store.expire(Timestamp(at));
+                }
+            });
+        }
+    });
+    assert_eq!((store.stats().series, store.stats().samples), (80, 2000));
+}
