@@ -1,6 +1,7 @@
 //! Pitcrew's alert daemon: rules, notifications, failover, and the page that shows them.
 
 pub mod actions;
+pub mod api;
 pub mod clock;
 pub mod db;
 pub mod model;

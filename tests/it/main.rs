@@ -7,4 +7,5 @@ mod host;
 mod licences;
 mod notify;
 mod runner;
+mod scrape;
 mod tidy;

@@ -6,6 +6,7 @@ pub mod alertmanager;
 pub mod fake_github;
 pub mod fake_runner;
 pub mod fake_smtp;
+pub mod fake_target;
 pub mod fake_webhook;
 pub mod peers;
 pub mod process;

@@ -262,7 +262,9 @@ mod tests {
 
     #[test]
     fn times_and_sizes_read_well() {
-        for (value, want) in [(5.9, "5 s"), (61.0, "1 m 1 s"), (7260.0, "2 h 1 m"), (90_000.0, "1 d 1 h")] {
+        for (value, want) in
+            [(5.9, "5 s"), (61.0, "1 m 1 s"), (7260.0, "2 h 1 m"), (90_000.0, "1 d 1 h")]
+        {
             assert_eq!(seconds(value), want);
         }
         assert_eq!(bytes(1536.0), "1.5 KiB");

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::model::labels::ALERT_NAME;
 use crate::model::alert::{ActiveAlerts, AlertInstance, AlertState};
+use crate::model::labels::ALERT_NAME;
 use crate::model::sample::Timestamp;
 
 /// The alert that fires always, to prove that alerts flow.
@@ -139,7 +139,9 @@ pub fn alert_rows(active: &ActiveAlerts) -> Vec<AlertRow> {
         .filter(|alert| alert.labels.get(ALERT_NAME) != Some(WATCHDOG))
         .map(|alert| alert_row(alert))
         .collect();
-    rows.sort_by(|a, b| (b.level, a.since, &a.name, &a.place).cmp(&(a.level, b.since, &b.name, &b.place)));
+    rows.sort_by(|a, b| {
+        (b.level, a.since, &a.name, &a.place).cmp(&(a.level, b.since, &b.name, &b.place))
+    });
     rows
 }
 
@@ -147,7 +149,9 @@ fn alert_row(alert: &AlertInstance) -> AlertRow {
     let label = |name| alert.labels.get(name).unwrap_or("").to_owned();
     let note = |name: &str| alert.annotations.get(name).cloned();
     let (state, level) = match alert.state {
-        AlertState::Firing if alert.labels.get("severity") == Some("critical") => ("firing", Level::Bad),
+        AlertState::Firing if alert.labels.get("severity") == Some("critical") => {
+            ("firing", Level::Bad)
+        }
         AlertState::Firing => ("firing", Level::Warn),
         AlertState::Pending => ("pending", Level::Quiet),
         AlertState::Inactive => ("resolved", Level::Good),
@@ -156,7 +160,9 @@ fn alert_row(alert: &AlertInstance) -> AlertRow {
         name: label(ALERT_NAME),
         state: state.to_owned(),
         level,
-        place: Some(label("runner")).filter(|name| !name.is_empty()).unwrap_or_else(|| label("instance")),
+        place: Some(label("runner"))
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| label("instance")),
         since: alert.fired_at.unwrap_or(alert.active_at),
         summary: note("summary").or_else(|| note("description")).unwrap_or_default(),
         runbook: note("runbook_url"),
@@ -170,7 +176,9 @@ pub fn verdict(status: &Status) -> Verdict {
     let down = status.hosts.iter().filter(|host| host.level == Level::Bad).count();
     let away = status.pools.iter().find(|pool| pool.level >= Level::Warn);
     let (level, text) = match (count(Level::Bad), count(Level::Warn)) {
-        _ if newest.is_none() && down == 0 => (Level::Quiet, "Waiting for the first scrape".to_owned()),
+        _ if newest.is_none() && down == 0 => {
+            (Level::Quiet, "Waiting for the first scrape".to_owned())
+        }
         (bad, _) if bad > 0 => (Level::Bad, format!("{} firing", many(bad, "critical alert"))),
         _ if down > 0 => (Level::Bad, format!("{} cannot be scraped", many(down, "target"))),
         (_, warn) if warn > 0 => (Level::Warn, format!("{} firing", many(warn, "alert"))),

@@ -77,6 +77,53 @@ impl Timestamp {
         let (second, milli) = (rest / 1000 % 60, rest % 1000);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
+
+    /// Reads RFC 3339 with any offset and fraction; what is finer than a millisecond is cut off.
+    pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+        let (date, time) = text.split_once('T')?;
+        let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+        let zone = time.find(['Z', '+', '-'])?;
+        let (clock, zone) = time.split_at(zone);
+        let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+        let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
+        let digits = fraction.bytes().all(|byte| byte.is_ascii_digit()) && !fraction.is_empty();
+        let milli = fraction.chars().chain("00".chars()).take(3).collect::<String>();
+        let milli: i64 = milli.parse().ok().filter(|_| digits)?;
+        let behind = match zone.strip_prefix(['+', '-']) {
+            None => (zone == "Z").then_some(0)?,
+            Some(offset) => {
+                let [hours, minutes] = numbers(offset, ':', [2, 2])?;
+                let minutes = (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)?;
+                if zone.starts_with('-') { minutes } else { -minutes }
+            }
+        };
+        let days = days(year, month, day);
+        let real = civil(days) == (year, month, day) && hour < 24 && minute < 60 && second < 60;
+        let seconds = ((days * 24 + hour) * 60 + minute + behind) * 60 + second;
+        real.then_some(Timestamp(seconds * 1000 + milli))
+    }
+}
+
+/// `text` split into numbers of exactly these many digits.
+fn numbers<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Option<[i64; N]> {
+    let mut parts = text.split(between);
+    let mut out = [0; N];
+    for (slot, digits) in out.iter_mut().zip(digits) {
+        let part = parts.next().filter(|part| part.len() == digits)?;
+        let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+        *slot = part.parse().ok().filter(|_| plain)?;
+    }
+    parts.next().is_none().then_some(out)
+}
+
+/// Days since 1970-01-01: what `civil` turns back.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Year, month and day of a count of days since 1970-01-01 (proleptic Gregorian calendar).
@@ -107,6 +154,27 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp(millis).rfc3339(), want);
+        }
+    }
+
+    #[test]
+    fn rfc3339_is_read_back() {
+        for (text, want) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T00:00:00.123456Z", Some(951_782_400_123)),
+            ("2000-02-29T01:30:00.5+01:30", Some(951_782_400_500)),
+            ("1969-12-31T18:59:59.999-05:00", Some(-1)),
+            ("2001-02-29T00:00:00Z", None),
+            ("2000-13-01T00:00:00Z", None),
+            ("2000-02-29T24:00:00Z", None),
+            ("2000-02-29T00:00:00", None),
+            ("2000-02-29T00:00:00.Z", None),
+            ("2000-02-29T00:00:00+99:00", None),
+            ("2000-2-29T00:00:00Z", None),
+            ("2000-02-29 00:00:00Z", None),
+            ("é", None),
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text), want.map(Timestamp), "{text}");
         }
     }
 

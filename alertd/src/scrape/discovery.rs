@@ -153,10 +153,11 @@ fn read(path: &Path, job: &ScrapeConfig, settings: &Settings) -> Result<Vec<Targ
         return Err(BadFile::Empty);
     }
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let groups: Vec<StaticConfig> =
+    let mut groups: Vec<StaticConfig> =
         if json { serde_json::from_str(&text)? } else { yaml::parse(path, &text)? };
     let mut targets = Vec::new();
-    for group in &groups {
+    for group in &mut groups {
+        group.labels.insert("__meta_filepath".to_owned(), path.display().to_string());
         group.check(path, "group")?;
         targets.extend(target::of_group(job, &settings.global, group)?);
         if targets.len() > MAX_TARGETS {

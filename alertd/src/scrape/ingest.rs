@@ -16,6 +16,9 @@ use crate::model::sample::{Sample, Timestamp, stale_marker};
 /// ones that come later.
 const FUTURE: Duration = Duration::from_secs(600);
 
+/// Series of failed pages that are remembered, beyond as many again as the last good page had.
+const MAX_LITTER: usize = 1000;
+
 /// What is kept about a target from one scrape to the next. Pure: no IO, no clock.
 #[derive(Debug)]
 pub(super) struct Ingest {
@@ -28,8 +31,8 @@ pub(super) struct Ingest {
     series: Vec<Option<Labels>>,
     free: Vec<usize>,
     seen: Seen,
-    /// A page that failed half-way left series here that no later page may ever name.
-    littered: bool,
+    /// Series of the last good page.
+    good: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,7 @@ impl Ingest {
             series: Vec::new(),
             free: Vec::new(),
             seen: Seen::default(),
-            littered: false,
+            good: 0,
         }
     }
 
@@ -88,7 +91,6 @@ impl Ingest {
     ) -> (Counts, Result<Batch, PageError>) {
         let mut counts = Counts::default();
         let read = self.read(text, format, at, &mut counts);
-        self.littered = read.is_err();
         (counts, read.map(|read| self.keep(read, at)))
     }
 
@@ -96,7 +98,8 @@ impl Ingest {
     pub(super) fn end(&mut self, at: Timestamp) -> Batch {
         let ended = self.seen.next([]);
         let markers = self.markers(&ended, at);
-        if self.littered {
+        // Pages that fail half-way leave series behind that no good page may ever name.
+        if self.by_labels.len() > 2 * self.good + MAX_LITTER {
             *self = Ingest::new(Arc::clone(&self.target), Arc::clone(&self.job));
         }
         markers
@@ -191,6 +194,7 @@ impl Ingest {
         }
         batch.extend(self.markers(&ended, at));
         self.forget(&on_page);
+        self.good = self.by_labels.len();
         batch
     }
 

@@ -129,7 +129,14 @@ fn url(job: &ScrapeConfig, labels: &BTreeMap<String, String>, address: &str) -> 
             url.query_pairs_mut().append_pair(name, value);
         }
     }
-    Some(url.into())
+    // A URL leaves out its scheme's port; Prometheus shows it.
+    let (_, rest) = url.as_str().split_at(url.as_str().len() - after_host(&url));
+    Some(format!("{}://{address}{rest}", labels[SCHEME]))
+}
+
+/// Bytes of the path and the query.
+fn after_host(url: &Url) -> usize {
+    url.path().len() + url.query().map_or(0, |query| query.len() + 1)
 }
 
 /// Adds the scheme's port when the address has none; an IPv6 address is in brackets.
@@ -212,14 +219,14 @@ mod tests {
                 "a",
                 "{job_name: j, scheme: https}",
                 &[],
-                "https://a/metrics",
+                "https://a:443/metrics",
                 r#"{instance="a:443", job="j"}"#,
             ),
             (
                 "[::1]",
                 "job_name: j",
                 &[("instance", "me"), ("rack", "")],
-                "http://[::1]/metrics",
+                "http://[::1]:80/metrics",
                 r#"{instance="me", job="j"}"#,
             ),
             (

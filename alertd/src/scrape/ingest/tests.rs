@@ -93,3 +93,14 @@ fn a_nan_with_the_bits_of_the_marker_does_not_end_its_series() {
     let (_, batch) = ingest("").page("a NaN\n", Format::Text004, Timestamp(1));
     assert!(!is_stale(batch.unwrap()[0].1.value));
 }
+
+#[test]
+fn failing_pages_with_ever_new_labels_do_not_fill_the_memory() {
+    let mut ingest = ingest("");
+    for at in 0..5000 {
+        let page = format!("a{{x=\"{at}\"}} 1\n!\n");
+        assert!(ingest.page(&page, Format::Text004, Timestamp(at)).1.is_err());
+        ingest.end(Timestamp(at));
+        assert!(ingest.series.len() <= MAX_LITTER + 1 && ingest.numbers.len() <= MAX_LITTER + 1);
+    }
+}

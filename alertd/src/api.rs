@@ -1,0 +1,26 @@
+//! The HTTP API: one file a resource, each with its own JSON and its `routes`.
+
+pub mod answer;
+pub mod buildinfo;
+pub mod error;
+pub mod evaluate;
+pub mod page;
+pub mod params;
+pub mod query;
+pub mod series;
+pub mod status;
+pub mod targets;
+
+use axum::Json;
+use serde::Serialize;
+
+/// Prometheus' envelope around every good answer.
+#[derive(Debug, Serialize)]
+pub struct Success<T> {
+    status: &'static str,
+    data: T,
+}
+
+pub fn success<T>(data: T) -> Json<Success<T>> {
+    Json(Success { status: "success", data })
+}
