@@ -64,6 +64,11 @@ impl Default for Collectors {
 impl Config {
     /// Checks what types cannot; `file` is only for the message.
     pub fn check(&self, file: &Path) -> Result<(), Invalid> {
+        let port = self.listen.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+            let expected = "an address and port such as 127.0.0.1:9610";
+            return Err(Invalid::value(file, "listen", expected, &self.listen));
+        }
         self.web.check(file)?;
         let Collectors { timeout, on, off, host, runner } = &self.collectors;
         if !(Duration::from_millis(1)..=Duration::from_secs(600)).contains(timeout) {
@@ -112,6 +117,9 @@ mod tests {
     #[test]
     fn bad_files_name_key_and_expectation() {
         for (text, want) in [
+            ("listen: localhost", "listen: expected an address and port"),
+            ("listen: 127.0.0.1:70000", "found 127.0.0.1:70000"),
+            ("listen: ':9610'", "such as 127.0.0.1:9610"),
             ("listten: x", "did you mean `listen`?"),
             ("collectors: { hots: {} }", "did you mean `host`?"),
             ("collectors: { host: { proc_rot: /x } }", "did you mean `proc_root`?"),

@@ -9,6 +9,9 @@ use prometheus_client::registry::Registry;
 
 use crate::metric::{Families, Family, Kind, Sample, write_value};
 
+/// Families of more samples than this are searched for duplicates by hash.
+const FEW: usize = 32;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text004,
@@ -194,10 +197,15 @@ impl Page {
         self.help(&first.help);
         self.parts(&["\n# TYPE ", &title, " ", kind, "\n"]);
         let samples = || group.iter().flat_map(|family| &family.samples);
-        let mut seen = HashSet::new();
-        let single = samples().nth(1).is_none();
-        for sample in samples() {
-            if single || seen.insert((sample.suffix, sample.labels.as_str())) {
+        let count = samples().count();
+        let mut seen = HashSet::with_capacity(if count > FEW { count } else { 0 });
+        for (at, sample) in samples().enumerate() {
+            let first = match count > FEW {
+                true => seen.insert((sample.suffix, sample.labels.as_str())),
+                // A few comparisons cost less than a hash.
+                false => !samples().take(at).any(|earlier| same_series(earlier, sample)),
+            };
+            if first {
                 self.sample(&name, sample);
             }
         }
@@ -207,18 +215,10 @@ impl Page {
         self.parts(&[name, sample.suffix]);
         if !sample.labels.is_empty() {
             self.out.push('{');
-            let bound = sample.labels.rsplit_once("le=\"").map(|(_, bound)| bound);
-            let bound = bound.and_then(|bound| bound.strip_suffix('"'));
-            match bound.filter(|_| sample.suffix == "_bucket") {
+            self.out.push_str(&sample.labels);
+            if self.format == Format::OpenMetrics100 && whole_bound(sample) {
                 // OpenMetrics demands the canonical form of a float here.
-                Some(bound)
-                    if self.format == Format::OpenMetrics100
-                        && bound.bytes().all(|b| b.is_ascii_digit() || b == b'-') =>
-                {
-                    let whole = sample.labels.trim_end_matches('"');
-                    self.parts(&[whole, ".0\""]);
-                }
-                _ => self.out.push_str(&sample.labels),
+                self.out.insert_str(self.out.len() - 1, ".0");
             }
             self.out.push('}');
         }
@@ -243,6 +243,20 @@ impl Page {
             self.out.push_str(part);
         }
     }
+}
+
+/// Whether it is a bucket whose bound is written without a decimal point.
+fn whole_bound(sample: &Sample) -> bool {
+    if sample.suffix != "_bucket" {
+        return false;
+    }
+    let bound = sample.labels.strip_suffix('"').and_then(|labels| labels.rsplit_once("le=\""));
+    let whole = |bound: &str| bound.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    bound.is_some_and(|(_, bound)| whole(bound))
+}
+
+fn same_series(a: &Sample, b: &Sample) -> bool {
+    a.labels == b.labels && a.suffix == b.suffix
 }
 
 /// The name with what the format forbids replaced by underscores.

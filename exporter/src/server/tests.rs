@@ -52,3 +52,60 @@ async fn serves_beside_half_open_connections_and_stops() {
     let end = tokio::time::timeout(Duration::from_secs(5), server).await;
     end.expect("stops within five seconds").unwrap().unwrap();
 }
+
+/// A self-signed certificate for localhost, made for this test alone.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+#[tokio::test]
+async fn speaks_tls_and_asks_for_credentials_beyond_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "t0ken\n").unwrap();
+    std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let tls = Tls { cert_file: fixture("localhost.pem"), key_file: fixture("localhost.key") };
+    let user = User { password_file: None, token_file: Some(token), role: Role::Viewer };
+    let users = BTreeMap::from([("prometheus".to_owned(), user)]);
+    let web = WebConfig { tls: Some(tls), users, ..WebConfig::default() };
+    let bound = bind("0.0.0.0:0", &web, false).await.unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], bound.local_addr().port()));
+    let stop = CancellationToken::new();
+    let router = Router::new().route("/", get(|| async { "hello" }));
+    let server = tokio::spawn(serve(bound, router, stop.clone()));
+    // One that never says its part of the handshake, and one that speaks plain HTTP.
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    for (header, want) in [
+        ("", "HTTP/1.1 401"),
+        ("authorization: Bearer wrong\r\n", "HTTP/1.1 401"),
+        ("authorization: Bearer t0ken\r\nhost: any.example\r\n", "HTTP/1.1 200"),
+    ] {
+        let mut stream = connect(address).await;
+        let request = format!("GET / HTTP/1.1\r\n{header}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(want), "{header}: {answer}");
+    }
+    stop.cancel();
+    server.await.unwrap().unwrap();
+}
+
+async fn connect(address: SocketAddr) -> tokio_rustls::client::TlsStream<TcpStream> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(fixture("localhost.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}

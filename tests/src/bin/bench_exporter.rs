@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use pitcrew_tests::process::{Process, free_address, tls};
 use pitcrew_tests::{peers, programs, wait};
 
-const ROUNDS: usize = 9;
-const SCRAPES: usize = 300;
+const ROUNDS: usize = 7;
+const SCRAPES: usize = 800;
 
 /// node_exporter's names of the collectors that Pitcrew has.
 const SAME: [&str; 12] = [

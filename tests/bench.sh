@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Prints the figures of BENCHMARKS.md, one table per topic; `make bench` builds what it measures.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+echo "## Exporter: one scrape of a host"
+cargo run --quiet --locked -p pitcrew-tests --bin bench-exporter
