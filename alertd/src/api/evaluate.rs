@@ -144,3 +144,49 @@ impl Queries {
         done.unwrap_or_else(|panic| Err(ApiError::Internal { cause: panic.to_string() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::tsdb::{Limits, Tsdb};
+
+    fn queries(max_concurrency: usize) -> Queries {
+        let config = QueryConfig { max_concurrency, ..QueryConfig::default() };
+        Queries::new(Arc::new(Tsdb::new(Limits::default())), config, &mut Registry::default())
+    }
+
+    /// Work that ends when it is cancelled, and says that it did.
+    fn endless(
+        ended: mpsc::Sender<()>,
+    ) -> impl FnOnce(&dyn Querier, &Options) -> Result<(), ApiError> + Send + 'static {
+        move |_, options| {
+            while !options.cancel.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            ended.send(()).unwrap();
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn work_is_stopped_when_its_time_is_over_or_its_client_is_gone() {
+        let queries = queries(1);
+        let (ended, wait) = mpsc::channel();
+        let limit = Some(Duration::from_millis(20));
+        let late = queries.run(limit, endless(ended.clone())).await;
+        assert_eq!(late, Err(ApiError::TimeOut("query timed out after 20ms".to_owned())));
+        wait.recv_timeout(Duration::from_secs(5)).unwrap();
+
+        let mut gone = Box::pin(queries.run(None, endless(ended)));
+        let polled = tokio::time::timeout(Duration::from_millis(20), &mut gone).await;
+        assert!(polled.is_err());
+        // Its turn is taken, so another one waits in vain.
+        let waited = queries.run(limit, |_, _| Ok(())).await;
+        assert!(matches!(waited, Err(ApiError::TimeOut(_))), "{waited:?}");
+        drop(gone);
+        wait.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(queries.run(None, |_, _| Ok(1)).await, Ok(1));
+    }
+}
