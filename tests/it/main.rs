@@ -6,6 +6,7 @@ mod dashboards;
 mod host;
 mod licences;
 mod notify;
+mod promql;
 mod runner;
 mod scrape;
 mod tidy;
