@@ -1,5 +1,6 @@
 //! The SQLite handle. This module and its children are the only ones that know rusqlite.
 
+pub mod alerts;
 pub mod journal;
 pub mod migrations;
 pub mod notification_log;

@@ -1,3 +1,330 @@
-//! Rule groups: load, evaluate, keep their alerts.
+//! Rule groups: load them, evaluate them when it is their time, keep their alerts.
 
+pub mod alerting;
+mod evaluation;
+pub mod file;
+pub mod glob;
+pub mod group;
+pub mod metrics;
+pub mod recording;
+pub mod schedule;
+pub mod status;
 pub mod template;
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use self::file::{GroupSpec, RuleErrors};
+use self::group::{Context, Group, Progress};
+use self::metrics::RulesMetrics;
+use self::schedule::{Schedule, Slot};
+use self::status::View;
+use self::template::Surroundings;
+use crate::clock;
+use crate::db::alerts::{RuleKey, StoredAlert};
+use crate::db::{Db, DbError};
+use crate::model::alert::{ActiveAlerts, Alert, AlertInstance, AlertState};
+use crate::model::labels::Labels;
+use crate::model::querier::Store;
+use crate::model::sample::Timestamp;
+use crate::promql::Options;
+
+/// The rules that come with the program, by the names of their files.
+const BUNDLED: &[(&str, &str)] = &[
+    ("rules/alertd.yaml", include_str!("../../rules/alertd.yaml")),
+    ("rules/host.yaml", include_str!("../../rules/host.yaml")),
+    ("rules/runner.yaml", include_str!("../../rules/runner.yaml")),
+];
+
+/// Time that a running evaluation gets to end by itself when the program stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// The groups that come with the program.
+pub fn bundled() -> Result<Vec<GroupSpec>, RuleErrors> {
+    let mut groups = Vec::new();
+    for (file, text) in BUNDLED {
+        groups.extend(file::parse(Path::new(file), text)?);
+    }
+    Ok(groups)
+}
+
+/// How groups are evaluated; [`Settings::default`] is what Prometheus does.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Of groups that give none.
+    pub evaluation_interval: Duration,
+    pub query_offset: Duration,
+    /// Most time that one rule may take.
+    pub rule_timeout: Duration,
+    /// How long a firing alert rests before it is told again.
+    pub resend_delay: Duration,
+    /// The longest time without evaluation after which alerts of an earlier run are still believed.
+    pub outage_tolerance: Duration,
+    /// How long a firing alert is kept alive while its rule cannot be evaluated.
+    pub keep_unverified: Duration,
+    /// With a time, the first evaluation of every group comes within it; else at the group's phase.
+    pub first_within: Option<Duration>,
+    pub around: Surroundings,
+    pub options: Options,
+}
+
+/// All groups of one configuration, with the alerts of the last run.
+pub struct Engine {
+    groups: Vec<(Group, Schedule)>,
+    shared: Arc<Shared>,
+    /// Alerts of earlier runs that nobody evaluates any more; they end now.
+    orphans: Vec<StoredAlert>,
+}
+
+struct Shared {
+    context: Context,
+    settings: Settings,
+    db: Db,
+    view: View,
+    alerts: mpsc::Sender<Vec<Alert>>,
+    active: watch::Sender<Arc<ActiveAlerts>>,
+    metrics: RulesMetrics,
+    /// Groups that evaluate at once: more would only wait for each other's cores.
+    permits: Semaphore,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            evaluation_interval: Duration::from_secs(60),
+            query_offset: Duration::ZERO,
+            rule_timeout: Duration::from_secs(120),
+            resend_delay: Duration::from_secs(60),
+            outage_tolerance: Duration::from_secs(3600),
+            keep_unverified: Duration::from_secs(3600),
+            first_within: None,
+            around: Surroundings::default(),
+            options: Options::default(),
+        }
+    }
+}
+
+impl Engine {
+    /// Loads the alerts of the last run into the groups and publishes them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn new(
+        groups: Vec<GroupSpec>,
+        store: Arc<dyn Store>,
+        db: Db,
+        settings: Settings,
+        alerts: mpsc::Sender<Vec<Alert>>,
+        active: watch::Sender<Arc<ActiveAlerts>>,
+        metrics: RulesMetrics,
+    ) -> Result<Engine, DbError> {
+        let now = clock::now();
+        let groups = groups.into_iter().map(|spec| {
+            let group = Group::new(spec, settings.evaluation_interval, settings.query_offset);
+            metrics.loaded(&group);
+            let (file, name) = (&group.spec().file, &group.spec().name);
+            let soon = settings.first_within;
+            let schedule = Schedule::new(file, name, group.interval(), soon, now);
+            (group, schedule)
+        });
+        let mut groups: Vec<(Group, Schedule)> = groups.collect();
+        let mut orphans = Vec::new();
+        for stored in db.load_alerts()? {
+            let believed = now.since(stored.evaluated_at) <= settings.outage_tolerance;
+            if !believed || !groups.iter_mut().any(|(group, _)| group.restore(&stored, now)) {
+                orphans.push(stored);
+            }
+        }
+        let view = View::default();
+        view.fill(groups.iter().map(|(group, _)| Arc::new(group.status())).collect());
+        let context = Context {
+            store,
+            options: settings.options.clone(),
+            around: settings.around.clone(),
+            resend_delay: settings.resend_delay,
+            keep_unverified: settings.keep_unverified,
+        };
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let permits = Semaphore::new(cores * 2);
+        let shared = Shared { context, settings, db, view, alerts, active, metrics, permits };
+        shared.publish(
+            now,
+            shared.view.groups().iter().flat_map(|group| group.instances()).collect(),
+        );
+        Ok(Engine { groups, shared: Arc::new(shared), orphans })
+    }
+
+    /// The live state of the rules, for the API and the page.
+    pub fn view(&self) -> View {
+        self.shared.view.clone()
+    }
+
+    /// Evaluates until `stop`, then lets evaluations that are running end.
+    pub async fn run(self, stop: CancellationToken) {
+        let Engine { groups, shared, orphans } = self;
+        let mut tasks = JoinSet::new();
+        for (at, (group, schedule)) in groups.into_iter().enumerate() {
+            tasks.spawn(Arc::clone(&shared).keep_evaluating(at, group, schedule, stop.clone()));
+        }
+        tasks.spawn(Arc::clone(&shared).end_orphans(orphans, stop));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "rule group ended");
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn keep_evaluating(
+        self: Arc<Self>,
+        at: usize,
+        group: Group,
+        schedule: Schedule,
+        stop: CancellationToken,
+    ) {
+        let group = Arc::new(Mutex::new(group));
+        let mut slot = schedule.first(clock::now());
+        loop {
+            while let Some(wait) = schedule.wait(slot, clock::now()) {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = time::sleep(wait) => {}
+                }
+                if clock::now().plus(group_interval(&group)) < slot.at {
+                    slot = schedule.first(clock::now());
+                }
+            }
+            Arc::clone(&self).evaluate(at, &group, slot, &stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            slot = schedule.after(slot.at, clock::now());
+        }
+    }
+
+    /// One evaluation off the runtime's threads. A rule that takes too long is cancelled; at `stop`
+    /// the running one has a moment to end and no further one begins.
+    async fn evaluate(
+        self: Arc<Self>,
+        at: usize,
+        group: &Arc<Mutex<Group>>,
+        slot: Slot,
+        stop: &CancellationToken,
+    ) {
+        let Ok(_permit) = self.permits.acquire().await else { return };
+        let progress = Arc::new(Progress::default());
+        let work = {
+            let (shared, group) = (Arc::clone(&self), Arc::clone(group));
+            let progress = Arc::clone(&progress);
+            move || {
+                let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.evaluate_now(at, &mut group, slot, &progress);
+            }
+        };
+        let mut running = tokio::task::spawn_blocking(work);
+        let mut limit = self.settings.rule_timeout;
+        let (mut rule, mut stopping) = (usize::MAX, false);
+        loop {
+            tokio::select! {
+                ended = &mut running => {
+                    if let Err(error) = ended {
+                        error!(%error, "rule evaluation broke off");
+                    }
+                    return;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    limit = STOP_GRACE;
+                    progress.stop.store(true, Ordering::Relaxed);
+                }
+                () = time::sleep(limit) => {
+                    // Cancelled when the same rule was running a whole time-out ago already.
+                    let now = progress.started.load(Ordering::Relaxed);
+                    if now == rule || stopping {
+                        progress.cancel.store(true, Ordering::Relaxed);
+                    }
+                    rule = now;
+                }
+            }
+        }
+    }
+
+    fn evaluate_now(&self, at: usize, group: &mut Group, slot: Slot, progress: &Progress) {
+        let mut send = |alerts: Vec<Alert>| self.alerts.try_send(alerts).is_ok();
+        let outcome = group.evaluate(slot.at, &self.context, progress, &mut send);
+        self.metrics.evaluated(group, outcome, slot.missed);
+        if slot.missed > 0 {
+            let (group, missed) = (&group.spec().name, slot.missed);
+            warn!(group, missed, "rule group evaluations were missed");
+        }
+        self.save(group);
+        let instances = self.view.replace(at, group.status());
+        self.publish(slot.at, instances);
+    }
+
+    fn save(&self, group: &mut Group) {
+        let heartbeat = self.settings.outage_tolerance / 20;
+        let Some(changes) = group.changes(heartbeat.min(Duration::from_secs(60))) else { return };
+        let (file, name) = (group.spec().file.clone(), group.spec().name.clone());
+        let at = group.evaluated_at().unwrap_or_default();
+        match self.db.save_alerts(&file, &name, at, &changes) {
+            Ok(()) => group.mark_saved(),
+            Err(error) => {
+                // Kept in memory; the next evaluation tries again.
+                self.metrics.save_failed();
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    file,
+                    group = name,
+                    "alert state not saved"
+                );
+            }
+        }
+    }
+
+    fn publish(&self, at: Timestamp, instances: Vec<Arc<AlertInstance>>) {
+        self.active.send_replace(Arc::new(ActiveAlerts { at, instances }));
+    }
+
+    /// Tells the end of firing alerts whose rules are gone, then forgets them.
+    async fn end_orphans(self: Arc<Self>, orphans: Vec<StoredAlert>, stop: CancellationToken) {
+        if orphans.is_empty() {
+            return;
+        }
+        let now = clock::now();
+        let external = &self.settings.around.external_labels;
+        let ended: Vec<Alert> = orphans
+            .iter()
+            .filter(|stored| stored.instance.state == AlertState::Firing)
+            .map(|stored| alerting::resolved(&stored.instance, now))
+            .map(|instance| alerting::told(&instance, now, external, ""))
+            .collect();
+        if !ended.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                sent = self.alerts.send(ended) => if sent.is_err() { return },
+            }
+        }
+        let keys: Vec<(RuleKey, Labels)> =
+            orphans.into_iter().map(|stored| (stored.rule, stored.instance.labels)).collect();
+        let db = self.db.clone();
+        let dropped = tokio::task::spawn_blocking(move || db.drop_alerts(&keys)).await;
+        if let Ok(Err(error)) = dropped {
+            self.metrics.save_failed();
+            error!(error = &error as &dyn std::error::Error, "alerts without a rule not forgotten");
+        }
+    }
+}
+
+fn group_interval(group: &Mutex<Group>) -> Duration {
+    group.lock().unwrap_or_else(PoisonError::into_inner).interval()
+}

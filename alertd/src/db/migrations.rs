@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     super::outbox::SCHEMA,
     super::pools::SCHEMA,
     super::journal::SCHEMA,
+    super::alerts::SCHEMA,
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {

@@ -67,6 +67,11 @@ impl Template {
         Ok(Template { text: text.to_owned(), parsed: Some(parsed) })
     }
 
+    /// Text that is not expanded, whatever it holds.
+    pub fn plain(text: &str) -> Template {
+        Template { text: text.to_owned(), parsed: None }
+    }
+
     /// The text as it was written.
     pub fn text(&self) -> &str {
         &self.text
