@@ -45,8 +45,8 @@ impl<'a> Converter<'a> {
                 self.skip_modifiers();
                 let node = Node::Subquery {
                     expr: Box::new(inner),
-                    range: millis(subquery.range),
-                    step: subquery.step.map(millis).filter(|step| *step > 0),
+                    range: self.positive(subquery.range, start)?,
+                    step: subquery.step.map(|step| self.positive(step, start)).transpose()?,
                     when: when(subquery.at.as_ref(), subquery.offset.as_ref()),
                 };
                 return Ok(Tree { start, node });
@@ -87,7 +87,7 @@ impl<'a> Converter<'a> {
             }
             upstream::Expr::MatrixSelector(matrix) => Node::Range {
                 selector: self.selector(&matrix.vs, start, true)?,
-                range: millis(matrix.range),
+                range: self.positive(matrix.range, start)?,
             },
             upstream::Expr::Call(call) => self.call(call, start)?,
             upstream::Expr::Aggregate(aggregate) => self.aggregate(aggregate, start)?,
@@ -321,6 +321,13 @@ impl<'a> Converter<'a> {
             if self.peek() == "(" {
                 self.skip_balanced();
             }
+        }
+    }
+
+    fn positive(&self, duration: Duration, at: usize) -> Result<i64, PromqlError> {
+        match millis(duration) {
+            0 => Err(self.refused(at, "duration must be greater than 0".into())),
+            millis => Ok(millis),
         }
     }
 

@@ -10,6 +10,10 @@ use crate::model::matcher::MatchOp;
 
 use super::syntax::{At, Binary, Expr, Kind, Node, Selector, Side, Tree, When};
 
+/// Metric names that would be read as something else.
+const KEYWORDS: &[&str] =
+    &["on", "ignoring", "group_left", "group_right", "bool", "atan2", "inf", "nan"];
+
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.root)
@@ -79,6 +83,7 @@ impl Display for Selector {
             && first.name == METRIC_NAME
             && first.op == MatchOp::Equal
             && plain(&first.value, true)
+            && !KEYWORDS.iter().any(|word| first.value.eq_ignore_ascii_case(word))
         {
             f.write_str(&first.value)?;
             rest = others;

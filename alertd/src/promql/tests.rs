@@ -178,6 +178,8 @@ fn refused_with_a_place() {
         ("{job=~\".*\"}[5m]", "1:1: parse error: vector selector must contain"),
         ("up[1e300]", "1:4: parse error: duration"),
         ("up offset 1e300", "parse error: duration"),
+        ("up[0]", "1:1: parse error: duration must be greater than 0"),
+        ("up[5m:0]", "1:1: parse error: duration must be greater than 0"),
         ("up[Inf]", "parse error: duration"),
         ("up[99999999999y]", "parse error: duration"),
         ("nope(up)", "parse error"),
@@ -271,6 +273,7 @@ fn normal_form_and_names() {
         ("quantile without () (0.5, x) > bool 1", "quantile without () (0.5, x) > bool 1"),
         ("{__name__='a b'}", r#"{__name__="a b"}"#),
         ("1e3 * -Inf", "1000 * -Inf"),
+        ("{__name__='inf'} + {__name__='sum'}", r#"{__name__="inf"} + sum"#),
     ] {
         let expr = parse(text).unwrap();
         assert_eq!(expr.to_string(), want, "{text}");

@@ -24,7 +24,7 @@ pub(super) fn step(call: &Call<'_>) -> Result<Frame, PromqlError> {
 }
 
 pub(super) fn range(call: &Call<'_>) -> Result<Frame, PromqlError> {
-    constant(call, call.eval.query.end - call.eval.query.start)
+    constant(call, call.eval.query.end.saturating_sub(call.eval.query.start))
 }
 
 /// The time of the sample when the argument is a selector, else of the evaluation.

@@ -57,7 +57,7 @@ fn least_squares(window: &Window<'_>, origin: i64) -> (f64, f64) {
     }
     let count = window.samples.len() as f64;
     let points = || {
-        let point = |time: i64| (time - origin) as f64 / 1000.0;
+        let point = |time: i64| time.saturating_sub(origin) as f64 / 1000.0;
         window.samples.iter().map(move |sample| (point(sample.timestamp.0), sample.value))
     };
     let x = Sum::of(points().map(|(x, _)| x));
