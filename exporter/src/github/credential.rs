@@ -218,10 +218,11 @@ async fn fetch(
     Ok((answer.token, validity(&reply, answer.expires_at, asked)))
 }
 
-/// The life that GitHub gave the token, by GitHub's own clock; a tenth is left for the renewal.
+/// The life that GitHub gave the token, by GitHub's own clock, which it shows in whole seconds; a
+/// tenth is left for the renewal.
 fn validity(reply: &Reply, expires_at: f64, asked: Instant) -> Validity {
     let issued = reply.date().map_or_else(clock::unix_seconds, |date| date as f64);
-    let life = Duration::from_secs_f64((expires_at - issued).clamp(0.0, 86_400.0));
+    let life = Duration::from_secs_f64((expires_at - issued - 1.0).clamp(0.0, 86_400.0));
     Validity::Until { renew: asked + life.mul_f64(0.9), end: asked + life }
 }
 

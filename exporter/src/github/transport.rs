@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, ETAG, HeaderMap, IF_NONE_MATCH, LINK, LOCATION};
 use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use octocrab::Octocrab;
 use octocrab::service::middleware::retry::RetryConfig;
 use serde_json::Value;
@@ -94,13 +94,13 @@ impl Transport {
         let answer = match tokio::time::timeout(self.timeout, self.exchange(ask, token, etag)).await
         {
             Ok(answer) => answer,
-            Err(_) => Err(format!("timed out after {:?}", self.timeout).into()),
+            Err(_) => Err(ask.unreachable(format!("timed out after {:?}", self.timeout).into())),
         };
         let status = answer.as_ref().map_or("none".to_owned(), |reply| reply.status.to_string());
         let method = ask.method.to_string();
         let labels = RequestLabels { method, endpoint: ask.endpoint, status };
         self.metrics.requests.get_or_create(&labels).inc();
-        answer.map_err(|source| GithubError::Unreachable { call: ask.call(), source })
+        answer
     }
 
     async fn exchange(
@@ -108,8 +108,9 @@ impl Transport {
         ask: &Ask,
         token: &Secret,
         etag: Option<&str>,
-    ) -> Result<Reply, Box<dyn Error + Send + Sync>> {
-        let octocrab = self.octocrab.user_access_token(token.reveal())?;
+    ) -> Result<Reply, GithubError> {
+        let silent = |error: octocrab::Error| ask.unreachable(error.into());
+        let octocrab = self.octocrab.user_access_token(token.reveal()).map_err(silent)?;
         let mut request = Request::builder()
             .method(ask.method.clone())
             .uri(format!("{}{}", self.prefix, ask.path))
@@ -117,9 +118,18 @@ impl Transport {
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
-        let request = octocrab.build_request(request, ask.body.as_ref())?;
-        let (parts, body) = octocrab.execute(request).await?.into_parts();
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await?.to_bytes().to_vec();
+        let request = octocrab.build_request(request, ask.body.as_ref()).map_err(silent)?;
+        let (parts, body) = octocrab.execute(request).await.map_err(silent)?.into_parts();
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => GithubError::Malformed {
+                call: ask.call(),
+                expected: "at most 16 MiB",
+                found: "more".to_owned(),
+            },
+            false => ask.unreachable(error),
+        })?;
+        let body = body.to_bytes().to_vec();
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
@@ -137,6 +147,10 @@ impl Transport {
 impl Ask {
     pub(super) fn get(endpoint: &'static str, path: String) -> Ask {
         Ask { method: Method::GET, path, endpoint, body: None }
+    }
+
+    fn unreachable(&self, source: Box<dyn Error + Send + Sync>) -> GithubError {
+        GithubError::Unreachable { call: self.call(), source }
     }
 
     pub(super) fn call(&self) -> Call {

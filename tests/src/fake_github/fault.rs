@@ -43,7 +43,7 @@ pub enum Kind {
     Truncate,
     /// A proxy's page, with this status.
     Html(u16),
-    /// Every number a text.
+    /// Every number a text, every text a number.
     WrongType,
     /// A redirect to this address.
     Redirect(String),

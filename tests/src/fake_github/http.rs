@@ -319,7 +319,7 @@ async fn spoil(fault: Fault, mut reply: Reply) -> Response {
         }
         Kind::WrongType => {
             if let Some(body) = &mut reply.answer.body {
-                numbers_to_text(body);
+                swap_types(body);
             }
             render(reply)
         }
@@ -337,11 +337,12 @@ async fn spoil(fault: Fault, mut reply: Reply) -> Response {
     }
 }
 
-fn numbers_to_text(value: &mut Value) {
+fn swap_types(value: &mut Value) {
     match value {
         Value::Number(number) => *value = Value::String(number.to_string()),
-        Value::Array(items) => items.iter_mut().for_each(numbers_to_text),
-        Value::Object(fields) => fields.values_mut().for_each(numbers_to_text),
+        Value::String(_) => *value = Value::from(7),
+        Value::Array(items) => items.iter_mut().for_each(swap_types),
+        Value::Object(fields) => fields.values_mut().for_each(swap_types),
         _ => {}
     }
 }

@@ -194,7 +194,7 @@ fn delete_runner(sim: &mut Sim, ask: &Ask) -> Answer {
     let Some(runner) = runner(sim, ask) else { return Answer::not_found() };
     let id = runner.id;
     if runner.job.is_some() {
-        let message = format!("Runner \"{}\" is still running a job\"", runner.name);
+        let message = format!("Runner \"{}\" is still running a job", runner.name);
         return Answer::error(422, &message);
     }
     sim.remove_runner(id, Some(ask.caller.clone()), ask.now);
