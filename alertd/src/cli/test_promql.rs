@@ -105,3 +105,33 @@ impl std::fmt::Display for Counts {
         write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_of_the_project_passes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/promql");
+        let files = scripts(&folder).unwrap();
+        assert!(files.len() >= 7, "{files:?}");
+        for file in files {
+            let counts = one_script(&file, &fs::read_to_string(&file).unwrap(), true);
+            assert!(counts.failed == 0 && counts.skipped == 0 && counts.passed > 5, "{counts}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_script_fails_with_its_line() {
+        let counts = |text: &str| one_script(Path::new("x.test"), text, false);
+        let failed = |failed: usize| Counts { failed, ..Counts::default() };
+        assert_eq!(counts("load 1m\n  up 1\n\neval instant at 0 up\n  up 2\n"), failed(1));
+        assert_eq!(counts("eval instant at 0 up\n  expect fail\n"), failed(1));
+        assert_eq!(counts("eval instant at 0 1 +\n  1\n"), failed(1));
+        assert_eq!(counts("lod 1m\n"), failed(1));
+        assert_eq!(counts("eval instant at noon up\n"), failed(1));
+        let native = "load 1m\n  up {{count:1}}\n\neval instant at 0 up\n";
+        assert_eq!(counts(native), Counts { skipped: 1, ..Counts::default() });
+        assert_eq!(script::parse("\n# note\nlod\n").unwrap_err().0, 3);
+    }
+}
