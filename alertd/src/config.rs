@@ -11,8 +11,9 @@ use pitcrew_exporter::server::WebConfig;
 use serde::Deserialize;
 
 use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
+use crate::notify;
 use crate::route::config::{self as notifications, Notifications};
-use crate::rules::file::{self as rules, GroupSpec, RuleFileError};
+use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
 
 /// Where alertd listens unless told otherwise.
@@ -39,6 +40,8 @@ pub struct Config {
     pub github: Option<GithubConfig>,
     pub pools: Vec<PoolConfig>,
     pub actions: ActionsConfig,
+    /// How notifications are delivered: time-outs, retries, deadline.
+    pub delivery: notify::Settings,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -78,6 +81,7 @@ impl Default for Config {
             github: None,
             pools: Vec::new(),
             actions: ActionsConfig::default(),
+            delivery: notify::Settings::default(),
         }
     }
 }
@@ -96,7 +100,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     #[error(transparent)]
-    Rules(#[from] RuleFileError),
+    Rules(#[from] RuleErrors),
 }
 
 /// Reads alertd.yaml and every file that it names; relative paths begin at its folder.

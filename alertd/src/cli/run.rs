@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::app;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, App, Source, Start};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -16,7 +18,8 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let source = app::Source::File(args.config);
-    app::run(source, app::Start { insecure_listen: args.insecure_listen, exporter: None }).await?;
+    app::log("info")?;
+    let start = Start { insecure_listen: args.insecure_listen, ..Start::default() };
+    App::open(Source::File(args.config), start).await?.run(CancellationToken::new()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,185 @@
+//! What outlives a reload: data, store, targets, counters, and the tasks that keep them.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pitcrew_exporter::exposition::registry_families;
+use pitcrew_exporter::github::metrics::GithubMetrics;
+use pitcrew_exporter::metric::Families;
+use pitcrew_exporter::{clock as exporter_clock, process};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio::time::{self, MissedTickBehavior};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::actions::metrics::ActionMetrics;
+use crate::api::evaluate::{Queries, QueryConfig};
+use crate::clock;
+use crate::config::Loaded;
+use crate::db::outbox::Outbox;
+use crate::db::{Db, DbError};
+use crate::model::querier::Store;
+use crate::notify::metrics::NotifyMetrics;
+use crate::route::RouteMetrics;
+use crate::rules::metrics::RulesMetrics;
+use crate::scrape;
+use crate::scrape::config::Settings;
+use crate::scrape::metrics::ScrapeMetrics;
+use crate::scrape::targets::Targets;
+use crate::tsdb::{Limits, Tsdb};
+
+/// How often samples that are too old are dropped.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub(super) struct Core {
+    pub(super) db: Db,
+    pub(super) outbox: Outbox,
+    pub(super) tsdb: Arc<Tsdb>,
+    pub(super) targets: Targets,
+    pub(super) queries: Queries,
+    pub(super) rules: RulesMetrics,
+    pub(super) route: RouteMetrics,
+    pub(super) notify: NotifyMetrics,
+    pub(super) actions: ActionMetrics,
+    pub(super) github: GithubMetrics,
+    scrape: ScrapeMetrics,
+    settings: watch::Sender<Arc<Settings>>,
+    own: Arc<Own>,
+}
+
+struct Own {
+    registry: Mutex<Registry>,
+    reload_successful: Gauge,
+    reload_timestamp: Gauge<f64, AtomicU64>,
+    series: Gauge,
+    samples: Gauge,
+    bytes: Gauge,
+}
+
+impl Core {
+    /// Opens the data directory, which no other alertd may use.
+    pub(super) fn open(loaded: &Loaded) -> Result<Core, DbError> {
+        let db = Db::open(&loaded.config.data_dir)?;
+        let embedded = &loaded.config.metrics.embedded;
+        let tsdb = Arc::new(Tsdb::new(Limits {
+            max_series: embedded.max_series,
+            retention: embedded.retention,
+            ..Limits::default()
+        }));
+        let mut registry = Registry::default();
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("pitcrew_alertd_build", "The running version", Info::new(version));
+        let own = Own::register(&mut registry);
+        let core = Core {
+            outbox: Outbox::new(db.clone()),
+            queries: Queries::new(tsdb.clone(), QueryConfig::default(), &mut registry),
+            rules: RulesMetrics::new(&mut registry),
+            route: RouteMetrics::new(&mut registry),
+            notify: NotifyMetrics::new(&mut registry),
+            actions: ActionMetrics::new(&mut registry),
+            github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
+            scrape: ScrapeMetrics::new(&mut registry),
+            targets: Targets::default(),
+            settings: watch::Sender::new(Arc::new(loaded.scrape.clone())),
+            own: Arc::new(Own { registry: Mutex::new(registry), ..own }),
+            db,
+            tsdb,
+        };
+        core.reloaded(true);
+        Ok(core)
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        self.tsdb.clone()
+    }
+
+    /// Scraping follows at once.
+    pub(super) fn scrape_settings(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    pub(super) fn reloaded(&self, well: bool) {
+        self.own.reload_successful.set(i64::from(well));
+        if well {
+            self.own.reload_timestamp.set(exporter_clock::unix_seconds());
+        }
+    }
+
+    /// alertd's own metrics, as of now.
+    pub(super) fn families(&self) -> Families {
+        let stats = self.tsdb.stats();
+        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.own.series, stats.series);
+        set(&self.own.samples, stats.samples);
+        set(&self.own.bytes, stats.bytes);
+        let registry = self.own.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut families = registry_families(&registry);
+        process::collect(&mut families);
+        families
+    }
+
+    /// Scrapes, and drops what is too old, until `stop`.
+    pub(super) async fn look_after(
+        self,
+        settings: Settings,
+        eager: bool,
+        stop: CancellationToken,
+        _guard: DropGuard,
+    ) {
+        self.scrape_settings(settings);
+        let scraping = scrape::run(
+            self.settings.subscribe(),
+            self.store(),
+            self.targets.clone(),
+            self.scrape.clone(),
+            eager,
+            stop.clone(),
+        );
+        tokio::join!(scraping, expire(self.tsdb, stop));
+    }
+}
+
+async fn expire(tsdb: Arc<Tsdb>, stop: CancellationToken) {
+    let mut ticks = time::interval(EXPIRE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        tsdb.expire(clock::now());
+    }
+}
+
+impl Own {
+    fn register(registry: &mut Registry) -> Own {
+        let own = Own {
+            registry: Mutex::default(),
+            reload_successful: Gauge::default(),
+            reload_timestamp: Gauge::default(),
+            series: Gauge::default(),
+            samples: Gauge::default(),
+            bytes: Gauge::default(),
+        };
+        let name = |rest: &str| format!("pitcrew_alertd_{rest}");
+        registry.register(
+            name("config_last_reload_successful"),
+            "Whether the last attempt to load the configuration succeeded",
+            own.reload_successful.clone(),
+        );
+        registry.register(
+            name("config_last_reload_success_timestamp_seconds"),
+            "When the configuration in use was loaded, in unixtime",
+            own.reload_timestamp.clone(),
+        );
+        registry.register(name("tsdb_series"), "Series in the store", own.series.clone());
+        registry.register(name("tsdb_samples"), "Samples in the store", own.samples.clone());
+        registry.register(
+            name("tsdb_memory_bytes"),
+            "Memory that the store's samples and labels take",
+            own.bytes.clone(),
+        );
+        own
+    }
+}

@@ -1,0 +1,178 @@
+//! What one configuration runs: rules, routing, delivery, pools. A reload ends it and starts anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use pitcrew_exporter::github::Github;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use super::core::Core;
+use super::web;
+use crate::actions::view::PoolsView;
+use crate::actions::{self, Actions};
+use crate::config::Loaded;
+use crate::model::alert::{ActiveAlerts, Alert};
+use crate::model::labels::Labels;
+use crate::route::{self, Enrich};
+use crate::rules::template::Surroundings;
+use crate::rules::{self, Engine};
+use crate::notify;
+
+/// Longest wait for the tasks of a generation, or of the program, to end.
+pub(super) const DRAIN: Duration = Duration::from_secs(4);
+/// Batches of alerts on their way from rules to routing.
+const INBOX: usize = 256;
+/// Orders from people on their way to the pools.
+const COMMANDS: usize = 16;
+/// With an eager start, every group is evaluated within this time.
+const FIRST_EVALUATION: Duration = Duration::from_secs(1);
+
+pub(super) struct Generation {
+    /// Ends the sources: rules and pools.
+    stop: CancellationToken,
+    /// Ends delivery, after routing has put the last row in the outbox.
+    drained: CancellationToken,
+    /// Cancelled when a task ends that should not.
+    failed: CancellationToken,
+    sources: TaskTracker,
+    delivery: TaskTracker,
+    router: Router,
+}
+
+impl Generation {
+    pub(super) fn start(
+        core: &Core,
+        loaded: &Loaded,
+        eager: bool,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Generation> {
+        let config = &loaded.config;
+        let external_url =
+            config.external_url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+        let (stop, drained, failed) =
+            (stop.child_token(), CancellationToken::new(), CancellationToken::new());
+        let guard = || failed.clone().drop_guard();
+        let (sources, delivery) = (TaskTracker::new(), TaskTracker::new());
+        let (alerts, inbox) = mpsc::channel(INBOX);
+        let (active, watching) = watch::channel(Arc::new(ActiveAlerts::default()));
+
+        let roster = actions::roster(config.pools.clone(), &core.db)?;
+        let known = roster.clone();
+        let enrich: Enrich = Arc::new(move |labels: &Labels| known.enrich(labels));
+        match &loaded.notifications {
+            Some(notifications) => {
+                let routing = route::run(
+                    Arc::clone(notifications),
+                    core.outbox.clone(),
+                    inbox,
+                    enrich,
+                    core.route.clone(),
+                    // Routing ends when rules and pools have closed its inbox.
+                    drained.clone(),
+                );
+                sources.spawn(until_end(routing, guard()));
+                let settings = notify::Settings { external_url: external_url.clone(), ..config.delivery.clone() };
+                let deliver = notify::run(
+                    Arc::clone(notifications),
+                    settings,
+                    core.outbox.clone(),
+                    core.notify.clone(),
+                    drained.clone(),
+                );
+                let deliver = async move {
+                    if let Err(error) = deliver.await {
+                        error!(error = format!("{:#}", anyhow::Error::from(error)), "delivery ended");
+                    }
+                };
+                delivery.spawn(until_end(deliver, guard()));
+            }
+            None => {
+                sources.spawn(until_end(nobody_told(inbox), guard()));
+            }
+        }
+
+        let (command, commands) = mpsc::channel(COMMANDS);
+        let (show, pools) = watch::channel(Arc::new(PoolsView::default()));
+        if let Some(github) = config.github.as_ref().filter(|_| !config.pools.is_empty()) {
+            let github = Github::new(github, core.github.clone()).context("github")?;
+            let work = actions::run(Actions {
+                config: config.actions.clone(),
+                roster,
+                github,
+                store: core.tsdb.clone(),
+                active: watching.clone(),
+                alerts: alerts.clone(),
+                db: core.db.clone(),
+                commands,
+                view: show,
+                metrics: core.actions.clone(),
+                stop: stop.clone(),
+            });
+            sources.spawn(until_end(work, guard()));
+        }
+
+        let settings = rules::Settings {
+            evaluation_interval: config.global.evaluation_interval,
+            first_within: eager.then_some(FIRST_EVALUATION),
+            around: Surroundings {
+                external_labels: Labels::from_pairs(config.global.external_labels.clone().into_iter()
+                    .map(|(name, value)| (Arc::<str>::from(name), Arc::<str>::from(value)))),
+                external_url,
+            },
+            ..rules::Settings::default()
+        };
+        let engine = Engine::new(
+            loaded.groups.clone(),
+            core.store(),
+            core.db.clone(),
+            settings,
+            alerts,
+            active,
+            core.rules.clone(),
+        )?;
+        let router = web::router(core, &engine.view(), watching, pools, command);
+        sources.spawn(until_end(engine.run(stop.clone()), guard()));
+        Ok(Generation { stop, drained, failed, sources, delivery, router })
+    }
+
+    pub(super) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Returns when a task has ended although nothing asked it to.
+    pub(super) async fn failed(&self) {
+        self.failed.cancelled().await;
+        if self.stop.is_cancelled() {
+            // The program is stopping; the caller sees that too.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sources first, then routing when its inbox has closed, then delivery.
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        self.sources.close();
+        if tokio::time::timeout(DRAIN / 2, self.sources.wait()).await.is_err() {
+            warn!(left = self.sources.len(), "parts did not end in time");
+        }
+        self.drained.cancel();
+        self.delivery.close();
+        if tokio::time::timeout(DRAIN, self.delivery.wait()).await.is_err() {
+            warn!("delivery did not end in time; what is in the outbox is sent at the next start");
+        }
+    }
+}
+
+async fn until_end(work: impl Future<Output = ()>, _guard: DropGuard) {
+    work.await;
+}
+
+/// Without a notification file alerts are shown and told to nobody.
+async fn nobody_told(mut inbox: mpsc::Receiver<Vec<Alert>>) {
+    while inbox.recv().await.is_some() {}
+}

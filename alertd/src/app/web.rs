@@ -1,0 +1,137 @@
+//! The HTTP surface: what is always there, and what a reload exchanges.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use pitcrew_exporter::exposition::{Format, render};
+use tokio::sync::{mpsc, oneshot, watch};
+use tower::ServiceExt;
+
+use super::Reload;
+use super::core::Core;
+use crate::actions::Command;
+use crate::actions::view::PoolsView;
+use crate::api;
+use crate::clock;
+use crate::model::alert::ActiveAlerts;
+use crate::rules::status::View;
+
+/// A POST there asks a question; it changes nothing.
+pub(super) const READING_POSTS: [&str; 4] =
+    ["/api/v1/query", "/api/v1/query_range", "/api/v1/labels", "/api/v1/series"];
+
+/// Nothing but the page's own style; no script, no frame, no form target elsewhere.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; \
+                      frame-ancestors 'none'; base-uri 'none'";
+
+/// The routes of the generation that runs now.
+#[derive(Clone, Default)]
+pub(super) struct Front(Arc<RwLock<Router>>);
+
+impl Front {
+    pub(super) fn show(&self, router: Router) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = router;
+    }
+
+    /// Health, metrics and reload; everything else goes to the generation.
+    pub(super) fn router(&self, core: Core, reloads: mpsc::Sender<Reload>) -> Router {
+        let current = self.0.clone();
+        let pass_on = move |request: Request| {
+            let router = current.read().unwrap_or_else(PoisonError::into_inner).clone();
+            async move { router.oneshot(request).await }
+        };
+        Router::new()
+            .route("/metrics", get(metrics))
+            .with_state(core)
+            .route("/-/healthy", get(|| async { "healthy\n" }))
+            .route("/-/ready", get(|| async { "ready\n" }))
+            .route("/-/reload", post(reload))
+            .with_state(reloads)
+            .fallback(pass_on)
+    }
+}
+
+/// Everything that one generation answers.
+pub(super) fn router(
+    core: &Core,
+    rules: &View,
+    active: watch::Receiver<Arc<ActiveAlerts>>,
+    pools: watch::Receiver<Arc<PoolsView>>,
+    commands: mpsc::Sender<Command>,
+) -> Router {
+    let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
+    Router::new()
+        .route("/", get(html))
+        .route("/status.json", get(json))
+        .with_state(page)
+        .merge(api::query::routes(core.queries.clone()))
+        .merge(api::series::routes(core.queries.clone()))
+        .merge(api::targets::routes(core.targets.clone()))
+        .merge(api::buildinfo::routes())
+        .merge(api::rules::routes(rules.clone()))
+        .merge(api::pools::routes(pools, commands, core.db.clone()))
+}
+
+struct Page {
+    core: Core,
+    active: watch::Receiver<Arc<ActiveAlerts>>,
+    pools: watch::Receiver<Arc<PoolsView>>,
+}
+
+impl Page {
+    fn status(&self) -> Result<api::status::Status, api::error::ApiError> {
+        let (active, pools) = (self.active.borrow().clone(), self.pools.borrow().clone());
+        let targets = self.core.targets.snapshot();
+        api::gather::status(&active, &targets, &pools, &*self.core.tsdb, clock::now())
+    }
+}
+
+async fn html(State(page): State<Arc<Page>>) -> Response {
+    match page.status() {
+        Ok(status) => {
+            let headers = [
+                (CONTENT_TYPE, "text/html; charset=utf-8"),
+                (CONTENT_SECURITY_POLICY, POLICY),
+                (CACHE_CONTROL, "no-store"),
+            ];
+            (headers, api::page::render(&status).into_string()).into_response()
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn json(State(page): State<Arc<Page>>) -> Response {
+    match page.status() {
+        Ok(status) => ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn metrics(State(core): State<Core>, headers: HeaderMap) -> Response {
+    let format = Format::from_accept(&headers);
+    ([(CONTENT_TYPE, format.content_type())], render(&core.families(), format)).into_response()
+}
+
+async fn reload(State(reloads): State<mpsc::Sender<Reload>>) -> (StatusCode, String) {
+    let (reply, answer) = oneshot::channel();
+    let stopping = || (StatusCode::SERVICE_UNAVAILABLE, "alertd is stopping\n".to_owned());
+    if reloads.send(reply).await.is_err() {
+        return stopping();
+    }
+    match answer.await {
+        Ok(Ok(())) => (StatusCode::OK, "reloaded\n".to_owned()),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        Err(_) => stopping(),
+    }
+}
+
+/// The host name of a URL.
+pub(super) fn host(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    uri.host().map(str::to_owned)
+}

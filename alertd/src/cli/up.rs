@@ -1,0 +1,100 @@
+//! `up`: exporter and alertd in one process, on this host, without configuration.
+#![expect(clippy::print_stdout, reason = "a command line prints")]
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use pitcrew_exporter::config as exporter;
+use pitcrew_exporter::config::yaml;
+use pitcrew_exporter::server::{self, Bound, WebConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, App, Source, Start};
+use crate::config::{Config, DEFAULT_LISTEN, Loaded};
+use crate::rules;
+use crate::scrape::config::{ScrapeConfig, Settings};
+
+/// Short, since there is one host and nothing to spare.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// The name under which messages about the built-in configuration go.
+const BUILT_IN: &str = "built-in configuration";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address and port of the page and the API
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN, env = "PITCREW_LISTEN")]
+    listen: String,
+    /// Where state is kept; default: pitcrew in $XDG_STATE_HOME or ~/.local/state
+    #[arg(long, value_name = "DIR", env = "PITCREW_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Listen beyond loopback without TLS and authentication
+    #[arg(long)]
+    insecure_listen: bool,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    app::log("warn")?;
+    let data_dir = args.data_dir.map_or_else(default_data_dir, Ok)?;
+    let bound = exporter_address().await?;
+    let exporter_url = bound.local_addr().to_string();
+    let loaded = built_in(&args.listen, &data_dir, &exporter_url)?;
+    let rules: usize = loaded.groups.iter().map(|group| group.rules.len()).sum();
+    let start = Start {
+        insecure_listen: args.insecure_listen,
+        exporter: Some((exporter::Config::default(), bound)),
+        eager: true,
+    };
+    let app = App::open(Source::Made(Box::new(loaded)), start).await?;
+    println!("Pitcrew is watching this host.");
+    println!("  page      {}/", app.url());
+    println!("  exporter  http://{exporter_url}/metrics");
+    println!("  rules     {rules} bundled; alerts are shown on the page, nobody is told yet");
+    println!("  data      {}", data_dir.display());
+    println!("Ctrl-C ends it. For a fleet: pitcrew-alertd run --config alertd.yaml");
+    app.run(CancellationToken::new()).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The exporter's usual address, or a free one when that is taken.
+async fn exporter_address() -> anyhow::Result<Bound> {
+    let web = WebConfig::default();
+    match server::bind(exporter::DEFAULT_LISTEN, &web, false).await {
+        Ok(bound) => Ok(bound),
+        Err(_) => Ok(server::bind("127.0.0.1:0", &web, false).await?),
+    }
+}
+
+fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loaded> {
+    let file = Path::new(BUILT_IN);
+    let job = |name: &str, target: &str| -> anyhow::Result<ScrapeConfig> {
+        let text = format!("{{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}");
+        Ok(yaml::parse(file, &text)?)
+    };
+    let mut config = Config {
+        listen: listen.to_owned(),
+        data_dir: data_dir.to_owned(),
+        scrape_configs: vec![job("pitcrew-exporter", exporter)?],
+        ..Config::default()
+    };
+    // alertd watches itself too, where its port is known beforehand.
+    if !listen.ends_with(":0") && listen.starts_with("127.") {
+        config.scrape_configs.push(job("pitcrew-alertd", listen)?);
+    }
+    config.global.scrape_interval = INTERVAL;
+    config.global.evaluation_interval = INTERVAL;
+    let scrape = Settings::new(config.global.clone(), config.scrape_configs.clone(), file)?;
+    Ok(Loaded { scrape, groups: rules::bundled()?, notifications: None, config })
+}
+
+fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    match state.or_else(home) {
+        Some(folder) => Ok(folder.join("pitcrew")),
+        None => bail!("no HOME to keep state in: say --data-dir DIR"),
+    }
+    .context("data directory")
+}
