@@ -92,7 +92,7 @@ pub struct Loaded {
     pub config: Config,
     pub scrape: Settings,
     pub groups: Vec<GroupSpec>,
-    pub notifications: Option<Arc<Notifications>>,
+    pub notifications: Arc<Notifications>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +125,11 @@ impl Config {
             paths.extend(found);
         }
         let groups = rules::load(&paths)?;
-        let notifications =
-            self.notifications.as_deref().map(notifications::load).transpose()?.map(Arc::new);
+        let notifications = match &self.notifications {
+            Some(file) => notifications::load(file)?,
+            None => Notifications::none(),
+        };
+        let notifications = Arc::new(notifications);
         Ok(Loaded { scrape, groups, notifications, config: self })
     }
 

@@ -16,7 +16,7 @@ use super::web;
 use crate::actions::view::PoolsView;
 use crate::actions::{self, Actions};
 use crate::config::Loaded;
-use crate::model::alert::{ActiveAlerts, Alert};
+use crate::model::alert::ActiveAlerts;
 use crate::model::labels::Labels;
 use crate::route::{self, Enrich};
 use crate::rules::template::Surroundings;
@@ -64,37 +64,29 @@ impl Generation {
         let roster = actions::roster(config.pools.clone(), &core.db)?;
         let known = roster.clone();
         let enrich: Enrich = Arc::new(move |labels: &Labels| known.enrich(labels));
-        match &loaded.notifications {
-            Some(notifications) => {
-                let routing = route::run(
-                    Arc::clone(notifications),
-                    core.outbox.clone(),
-                    inbox,
-                    enrich,
-                    core.route.clone(),
-                    // Routing ends when rules and pools have closed its inbox.
-                    drained.clone(),
-                );
-                sources.spawn(until_end(routing, guard()));
-                let settings = notify::Settings { external_url: external_url.clone(), ..config.delivery.clone() };
-                let deliver = notify::run(
-                    Arc::clone(notifications),
-                    settings,
-                    core.outbox.clone(),
-                    core.notify.clone(),
-                    drained.clone(),
-                );
-                let deliver = async move {
-                    if let Err(error) = deliver.await {
-                        error!(error = format!("{:#}", anyhow::Error::from(error)), "delivery ended");
-                    }
-                };
-                delivery.spawn(until_end(deliver, guard()));
+        let routing = route::run(
+            Arc::clone(&loaded.notifications),
+            core.outbox.clone(),
+            inbox,
+            enrich,
+            core.route.clone(),
+            // Routing ends when rules and pools have closed its inbox.
+            drained.clone(),
+        );
+        sources.spawn(until_end(routing, guard()));
+        let deliver = notify::run(
+            Arc::clone(&loaded.notifications),
+            notify::Settings { external_url: external_url.clone(), ..config.delivery.clone() },
+            core.outbox.clone(),
+            core.notify.clone(),
+            drained.clone(),
+        );
+        let deliver = async move {
+            if let Err(error) = deliver.await {
+                error!(error = format!("{:#}", anyhow::Error::from(error)), "delivery ended");
             }
-            None => {
-                sources.spawn(until_end(nobody_told(inbox), guard()));
-            }
-        }
+        };
+        delivery.spawn(until_end(deliver, guard()));
 
         let (command, commands) = mpsc::channel(COMMANDS);
         let (show, pools) = watch::channel(Arc::new(PoolsView::default()));
@@ -170,9 +162,4 @@ impl Generation {
 
 async fn until_end(work: impl Future<Output = ()>, _guard: DropGuard) {
     work.await;
-}
-
-/// Without a notification file alerts are shown and told to nobody.
-async fn nobody_told(mut inbox: mpsc::Receiver<Vec<Alert>>) {
-    while inbox.recv().await.is_some() {}
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, Source, Start};
 use crate::config::{Config, DEFAULT_LISTEN, Loaded};
+use crate::route::config::Notifications;
 use crate::rules;
 use crate::scrape::config::{ScrapeConfig, Settings};
 
@@ -86,7 +87,8 @@ fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loa
     config.global.scrape_interval = INTERVAL;
     config.global.evaluation_interval = INTERVAL;
     let scrape = Settings::new(config.global.clone(), config.scrape_configs.clone(), file)?;
-    Ok(Loaded { scrape, groups: rules::bundled()?, notifications: None, config })
+    let notifications = Notifications::none().into();
+    Ok(Loaded { scrape, groups: rules::bundled()?, notifications, config })
 }
 
 fn default_data_dir() -> anyhow::Result<PathBuf> {
