@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 mod dashboards;
+mod demo;
 mod github;
 mod host;
 mod licences;

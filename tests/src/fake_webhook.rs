@@ -44,6 +44,24 @@ pub struct FakeWebhook {
     task: JoinHandle<()>,
 }
 
+/// What a receiver was told, for who watches while another owns it.
+#[derive(Clone)]
+pub struct Log(Arc<Mutex<State>>);
+
+impl Log {
+    /// The headline of every accepted Slack message, in order.
+    pub fn texts(&self) -> Vec<String> {
+        let state = self.0.lock().unwrap();
+        let ok = |request: &&Request| request.status.is_some_and(|status| status < 300);
+        let headline = |request: &Request| {
+            let attachment = &request.body["attachments"][0];
+            let texts = [&attachment["title"], &attachment["fallback"], &request.body["text"]];
+            texts.iter().find_map(|text| text.as_str()).unwrap_or("").to_owned()
+        };
+        state.requests.iter().filter(ok).map(headline).collect()
+    }
+}
+
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
@@ -73,6 +91,10 @@ impl FakeWebhook {
             }
         });
         FakeWebhook { url, state, task }
+    }
+
+    pub fn log(&self) -> Log {
+        Log(Arc::clone(&self.state))
     }
 
     /// Answers the next requests like this, one each, before what `always` says.
