@@ -71,8 +71,11 @@ pub async fn play(pace: Pace, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Figu
     stage.queue(PRIMARY_RUNNERS + 6, 4000).await?;
     watch.rest(Duration::from_millis(1500)).await?;
     watch.mark_kill();
-    let killed = stage.kill_primary()?;
-    watch.say("killed", &format!("kill -9 of the primary's {killed} processes"));
+    stage.kill_primary().await;
+    watch.say(
+        "killed",
+        &format!("kill -9 of the primary's {PRIMARY_RUNNERS} listeners and their workers"),
+    );
     let mut figures = watch.until_on_backup(pace.patience).await?;
     figures.promised = stage::PROMISE.as_secs_f64();
 

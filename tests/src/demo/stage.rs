@@ -119,11 +119,9 @@ impl Stage {
         self.queueing.store(false, Ordering::SeqCst);
     }
 
-    /// kill -9 of every process of the primary's runners; how many there were.
-    pub fn kill_primary(&mut self) -> anyhow::Result<usize> {
-        let listeners = self.primary.runners.iter().filter_map(|runner| runner.pid()).count();
-        self.primary.kill_all();
-        Ok(listeners)
+    /// kill -9 of every listener and worker of the primary.
+    pub async fn kill_primary(&mut self) {
+        self.primary.kill_all().await;
     }
 }
 

@@ -87,7 +87,10 @@ impl<'a> Watch<'a> {
         })
         .await?;
         figures.noticed = self.since_kill();
-        self.say("noticed", &format!("runner_health is 0, {:.2} s after the kill", figures.noticed));
+        self.say(
+            "noticed",
+            &format!("runner_health is 0, {:.2} s after the kill", figures.noticed),
+        );
         self.until(patience, "RunnerOffline fires", async |watch| {
             let firing = "count(ALERTS{alertname=\"RunnerOffline\",alertstate=\"firing\"})";
             Ok(watch.query(firing).await?.is_some())
@@ -237,7 +240,8 @@ impl<'a> Watch<'a> {
                     };
                     if first_job.is_none() && !before.clone().any(known) {
                         let after = entry.time - self.killed_at;
-                        first_job = Some(format!("{name} took a waiting job, {after:.2} s after the kill"));
+                        first_job =
+                            Some(format!("{name} took a waiting job, {after:.2} s after the kill"));
                     }
                 }
                 _ => {}
@@ -298,7 +302,8 @@ impl<'a> Watch<'a> {
         let rows = pool["journal"].as_array().cloned().unwrap_or_default();
         let job = |row: &Value| {
             let cause = row["cause"].as_str()?;
-            (row["action"] == "job_interrupted").then(|| cause.rsplit('/').next().map(str::to_owned))?
+            (row["action"] == "job_interrupted")
+                .then(|| cause.rsplit('/').next().map(str::to_owned))?
         };
         Ok(rows.iter().filter_map(job).collect())
     }
