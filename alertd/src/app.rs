@@ -100,7 +100,12 @@ impl App {
             let run = exporter::run(config, bound, stop.clone());
             tasks.spawn(guarded(async move { run.await.map_err(Into::into) }, guard()));
         }
-        tasks.spawn(core.clone().look_after(loaded.scrape.clone(), start.eager, stop.clone(), guard()));
+        tasks.spawn(core.clone().look_after(
+            loaded.scrape.clone(),
+            start.eager,
+            stop.clone(),
+            guard(),
+        ));
         let on_signal = async move || {
             let (reply, answer) = oneshot::channel();
             // Both ends live as long as the program; its end is no news here.
@@ -199,4 +204,3 @@ pub fn log(default: &str) -> anyhow::Result<()> {
     log.with_ansi(false).init();
     Ok(())
 }
-

@@ -152,7 +152,9 @@ impl Config {
         match &self.github {
             Some(github) => github.check(file),
             None if self.pools.is_empty() => Ok(()),
-            None => Err(Invalid::value(file, "github", "a credential, since there are pools", "none")),
+            None => {
+                Err(Invalid::value(file, "github", "a credential, since there are pools", "none"))
+            }
         }
     }
 
@@ -184,9 +186,15 @@ mod tests {
     fn bad_files_name_key_and_expectation() {
         for (text, want) in [
             ("scrape_confgs: []", "did you mean `scrape_configs`?"),
-            ("metrics: { embedded: { retention: 5m } }", "metrics.embedded.retention: expected at least 1h, found 5m"),
+            (
+                "metrics: { embedded: { retention: 5m } }",
+                "metrics.embedded.retention: expected at least 1h, found 5m",
+            ),
             ("external_url: pitcrew.example", "external_url: expected a URL"),
-            ("rule_files: [nowhere/*.yaml]", "rule_files: expected at least one file, found no file at"),
+            (
+                "rule_files: [nowhere/*.yaml]",
+                "rule_files: expected at least one file, found no file at",
+            ),
             ("notifications: nowhere.yaml", "cannot read nowhere.yaml"),
             (
                 "pools: [{ name: ci, label: ci-active, scope: { repository: a/b }, members: \

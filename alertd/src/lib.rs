@@ -2,7 +2,10 @@
 
 pub mod actions;
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod db;
 pub mod model;
 pub mod notify;

@@ -147,6 +147,7 @@ fn with_config(
 
 fn load(file: Option<&Path>, listen: Option<&str>) -> Result<Config, Invalid> {
     let mut config: Config = file.map_or_else(|| Ok(Config::default()), yaml::load)?;
+    config.web.start_paths_at(file.and_then(Path::parent).unwrap_or(Path::new("")));
     if let Some(listen) = listen {
         config.listen = listen.to_owned();
     }

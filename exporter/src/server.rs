@@ -82,6 +82,16 @@ impl WebConfig {
         Ok(())
     }
 
+    /// Makes relative paths begin at `folder`.
+    pub fn start_paths_at(&mut self, folder: &Path) {
+        let files = self.tls.iter_mut().flat_map(|tls| [&mut tls.cert_file, &mut tls.key_file]);
+        let secrets = self.users.values_mut();
+        let secrets = secrets.flat_map(|user| [&mut user.password_file, &mut user.token_file]);
+        for path in files.chain(secrets.flatten()) {
+            *path = folder.join(&path);
+        }
+    }
+
     /// Reads every secret and certificate once, to find out whether it can be used.
     pub fn check_files(&self) -> Result<(), ServerError> {
         Gate::new(self, true)?;

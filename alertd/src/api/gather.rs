@@ -33,8 +33,8 @@ pub fn status(
         hold: pools.hold.as_ref().map(|hold| format!("{} ({})", hold.reason, hold.who)),
         alerts: alert_rows(active),
         pools: pools.pools.iter().map(pool_row).collect(),
-        runners: fleet::runner_rows(store, now).map_err(ApiError::store)?,
-        hosts: fleet::host_rows(targets, store, now).map_err(ApiError::store)?,
+        runners: fleet::runner_rows(store, now)?,
+        hosts: fleet::host_rows(targets, store, now)?,
         actions,
         ..Status::default()
     };
@@ -57,7 +57,7 @@ fn pool_row(pool: &PoolView) -> PoolRow {
             name: member.name.clone(),
             capacity: member.capacity,
             runners: member.runners.len(),
-            healthy: count(|runner| runner.health == Health::Fit),
+            healthy: count(|runner| runner.health == Health::Healthy),
             labelled: count(|runner| runner.labelled),
             busy: count(|runner| runner.busy),
         }

@@ -18,10 +18,10 @@ use crate::actions::{self, Actions};
 use crate::config::Loaded;
 use crate::model::alert::ActiveAlerts;
 use crate::model::labels::Labels;
+use crate::notify;
 use crate::route::{self, Enrich};
 use crate::rules::template::Surroundings;
 use crate::rules::{self, Engine};
-use crate::notify;
 
 /// Longest wait for the tasks of a generation, or of the program, to end.
 pub(super) const DRAIN: Duration = Duration::from_secs(4);
@@ -112,8 +112,14 @@ impl Generation {
             evaluation_interval: config.global.evaluation_interval,
             first_within: eager.then_some(FIRST_EVALUATION),
             around: Surroundings {
-                external_labels: Labels::from_pairs(config.global.external_labels.clone().into_iter()
-                    .map(|(name, value)| (Arc::<str>::from(name), Arc::<str>::from(value)))),
+                external_labels: Labels::from_pairs(
+                    config
+                        .global
+                        .external_labels
+                        .clone()
+                        .into_iter()
+                        .map(|(name, value)| (Arc::<str>::from(name), Arc::<str>::from(value))),
+                ),
                 external_url,
             },
             ..rules::Settings::default()

@@ -66,7 +66,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         body.extend_from_slice(&chunk);
     }
     let read = serde_json::from_slice::<Reply>(&body);
-    let reply = read.with_context(|| format!("{url}: expected Prometheus' JSON, found status {status}"))?;
+    let reply =
+        read.with_context(|| format!("{url}: expected Prometheus' JSON, found status {status}"))?;
     let data = match reply {
         Reply { data: Some(data), .. } => data,
         Reply { error, .. } => bail!("{path}: {}", error.unwrap_or_else(|| status.to_string())),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use pitcrew_exporter::config as exporter;
 use pitcrew_exporter::config::yaml;
 use pitcrew_exporter::server::{self, Bound, WebConfig};
@@ -94,9 +94,6 @@ fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loa
 fn default_data_dir() -> anyhow::Result<PathBuf> {
     let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
-    match state.or_else(home) {
-        Some(folder) => Ok(folder.join("pitcrew")),
-        None => bail!("no HOME to keep state in: say --data-dir DIR"),
-    }
-    .context("data directory")
+    let folder = state.or_else(home).context("no HOME to keep state in: say --data-dir DIR")?;
+    Ok(folder.join("pitcrew"))
 }

@@ -56,6 +56,14 @@ impl GithubConfig {
         }
     }
 
+    /// Makes relative paths begin at `folder`.
+    pub fn start_paths_at(&mut self, folder: &Path) {
+        let path = match &mut self.auth {
+            Auth::Token { token_file: path } | Auth::App { private_key_file: path, .. } => path,
+        };
+        *path = folder.join(&path);
+    }
+
     /// Checks what types cannot; `file` is only for the message.
     pub fn check(&self, file: &Path) -> Result<(), Invalid> {
         let wrong = |key: &str, expected: &str, found: String| {

@@ -54,7 +54,9 @@ impl Stage {
         let github_url = format!("http://{address}");
         let settings = folder.path().join("simulator.json");
         // GitHub's own lags, shortened like everything else here.
-        let lags = json!({ "offline_after": 3.0, "lost_after": 6.0, "busy_lag": 1.0 });
+        let lags = json!({ "offline_after": 3.0, "lost_after": 6.0, "busy_lag": 1.0,
+            // At this pace an hour of reading comes together in minutes.
+            "rate_limit": 1_000_000, "secondary_points": 1_000_000, "secondary_writes": 1_000_000 });
         fs::write(&settings, lags.to_string())?;
         let arguments = ["--listen", &address, "--settings", &settings.to_string_lossy()];
         running.push(Process::with_output(&programs::fake_github(), &arguments, quiet()));
