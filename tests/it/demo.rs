@@ -32,7 +32,7 @@ fn the_stage_changes_nothing_but_for() {
         for (a, b) in bundled.iter().zip(&shortened) {
             assert_eq!((&a.name, a.rules.len()), (&b.name, b.rules.len()));
             for (a, b) in a.rules.iter().zip(&b.rules) {
-                assert_eq!((a.name(), a.expr.to_string()), (b.name(), b.expr.to_string()));
+                assert_eq!((&a.name, a.expr.to_string()), (&b.name, b.expr.to_string()));
                 compared += 1;
             }
         }

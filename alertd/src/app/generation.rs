@@ -88,7 +88,7 @@ impl Generation {
         };
         delivery.spawn(until_end(deliver, guard()));
 
-        let (command, commands) = mpsc::channel(COMMANDS);
+        let (_command, commands) = mpsc::channel(COMMANDS);
         let (show, pools) = watch::channel(Arc::new(PoolsView::default()));
         if let Some(github) = config.github.as_ref().filter(|_| !config.pools.is_empty()) {
             let github = Github::new(github, core.github.clone()).context("github")?;
@@ -133,7 +133,7 @@ impl Generation {
             active,
             core.rules.clone(),
         )?;
-        let router = web::router(core, &engine.view(), watching, pools, command);
+        let router = web::router(core, watching, pools);
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

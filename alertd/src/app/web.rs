@@ -14,12 +14,10 @@ use tower::ServiceExt;
 
 use super::Reload;
 use super::core::Core;
-use crate::actions::Command;
 use crate::actions::view::PoolsView;
 use crate::api;
 use crate::clock;
 use crate::model::alert::ActiveAlerts;
-use crate::rules::status::View;
 
 /// A POST there asks a question; it changes nothing.
 pub(super) const READING_POSTS: [&str; 4] =
@@ -59,12 +57,10 @@ impl Front {
 /// Everything that one generation answers.
 pub(super) fn router(
     core: &Core,
-    rules: &View,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
-    commands: mpsc::Sender<Command>,
 ) -> Router {
-    let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
+    let page = Arc::new(Page { core: core.clone(), active, pools });
     Router::new()
         .route("/", get(html))
         .route("/status.json", get(json))
@@ -73,8 +69,6 @@ pub(super) fn router(
         .merge(api::series::routes(core.queries.clone()))
         .merge(api::targets::routes(core.targets.clone()))
         .merge(api::buildinfo::routes())
-        .merge(api::rules::routes(rules.clone()))
-        .merge(api::pools::routes(pools, commands, core.db.clone()))
 }
 
 struct Page {
