@@ -4,6 +4,7 @@
 
 mod dashboards;
 mod demo;
+mod failover;
 mod github;
 mod host;
 mod licences;

@@ -1,8 +1,10 @@
 //! What the exporters say of runners, read from the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::sight::Exporters;
+use crate::model::alert::ActiveAlerts;
 use crate::model::matcher::Matcher;
 use crate::model::querier::{Querier, StoreError};
 use crate::model::sample::{Series, Timestamp, is_stale};
@@ -10,16 +12,22 @@ use crate::model::sample::{Series, Timestamp, is_stale};
 /// How far back a sample still counts, as in a query.
 const LOOKBACK: Duration = Duration::from_secs(300);
 
-/// What the store holds of the runners now.
+/// What is fixed for the length of one look: the alerts, and what the store held just after.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
+    /// Read before the store, so that the exporters' word is never older than the alert on it.
+    pub(super) alerts: Arc<ActiveAlerts>,
     pub(super) exporters: Exporters,
     /// Runner and instance of every `runner_info`.
     pub(super) places: Vec<(String, String)>,
 }
 
-pub(super) fn read(store: &dyn Querier, now: Timestamp) -> Result<Said, StoreError> {
-    let mut said = Said::default();
+pub(super) fn read(
+    store: &dyn Querier,
+    alerts: Arc<ActiveAlerts>,
+    now: Timestamp,
+) -> Result<Said, StoreError> {
+    let mut said = Said { alerts, ..Said::default() };
     for (series, value) in last(store, "up", now)? {
         let Some(instance) = series.labels.get("instance") else { continue };
         let up = said.exporters.up.entry(instance.to_lowercase()).or_default();

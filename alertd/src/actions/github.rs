@@ -8,7 +8,8 @@ use crate::model::sample::Timestamp;
 
 pub(super) fn listed(runner: model::Runner) -> Listed {
     let status = match runner.status {
-        _ if runner.busy => OnGithub::Busy,
+        // A runner that died in the middle of a job stays busy until GitHub gives the job up.
+        model::RunnerStatus::Online if runner.busy => OnGithub::Busy,
         model::RunnerStatus::Online => OnGithub::Online,
         model::RunnerStatus::Offline => OnGithub::Offline,
         model::RunnerStatus::Other => OnGithub::Unknown,

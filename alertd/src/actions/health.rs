@@ -22,7 +22,7 @@ pub enum Word {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnGithub {
     Online,
-    /// A runner that works on a job is alive, whatever its status lags behind.
+    /// Online and at work on a job.
     Busy,
     Offline,
     /// The list could not be read.

@@ -108,7 +108,7 @@ impl Keeper {
             result = result.and(seen);
         }
         self.account(result, fresh);
-        let sight = self.sight(&said, false, clock::now());
+        let sight = self.sight(&said, fresh, clock::now());
         self.tell(&sight);
         self.show(&sight);
         self.next_look(&sight)
@@ -251,6 +251,7 @@ impl Keeper {
             let Some(next) = next else { return Ok(()) };
             self.note_changes(&state, &next, &sight, now)?;
             self.save(&state, next, now).map_err(Trouble::Journal)?;
+            self.show(&sight);
         }
         Ok(())
     }

@@ -104,12 +104,9 @@ fn of_state(
     tell: &mut impl FnMut(&'static str, &str, &'static str, Timestamp, String),
 ) {
     let active = state.phase.active();
-    let member = active.map_or_else(|| sight.members.first(), |active| sight.member(active));
-    let dead = |at: Option<&super::sight::MemberSight>| {
-        at.is_some_and(|member| member.verdict == Verdict::Down && member.move_alert.is_some())
-    };
-    let spare = sight.members.iter().any(|other| other.fit() > 0 && !dead(Some(other)));
-    if sight.fresh && dead(member) && !spare {
+    let asked = sight.members.iter().any(|member| member.move_alert.is_some());
+    let spare = sight.members.iter().any(|member| member.fit() > 0);
+    if sight.fresh && asked && !spare {
         let text = format!(
             "no member of pool {} can take jobs: {}",
             pool.name,

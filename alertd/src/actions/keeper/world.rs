@@ -17,7 +17,8 @@ use crate::model::sample::Timestamp;
 impl Keeper {
     pub(super) async fn read_exporters(&self, now: Timestamp) -> Result<Said, String> {
         let store = Arc::clone(&self.store);
-        let read = spawn_blocking(move || exporters::read(store.as_ref(), now)).await;
+        let alerts = Arc::clone(&self.active.borrow());
+        let read = spawn_blocking(move || exporters::read(store.as_ref(), alerts, now)).await;
         let said = match read {
             Ok(Ok(said)) => said,
             Ok(Err(error)) => return Err(error.to_string()),
@@ -57,14 +58,13 @@ impl Keeper {
     }
 
     pub(super) fn sight(&self, said: &Said, fresh: bool, now: Timestamp) -> Sight {
-        let active = self.active.borrow().clone();
         let memory = self.roster.memory();
         let believe_for = (self.config.reconcile_interval * 2).max(Duration::from_secs(10));
         let age = self.known.listed_at.map(|at| now.since(at));
         let evidence = Evidence {
             exporters: &said.exporters,
             memory: &memory,
-            alerts: &active.instances,
+            alerts: &said.alerts.instances,
             listed: &self.known.listed,
             believed: fresh || age.is_some_and(|age| age <= believe_for),
             fresh,
