@@ -11,6 +11,7 @@ pub mod page;
 pub mod params;
 pub mod pools;
 pub mod query;
+pub mod rules;
 pub mod series;
 pub mod status;
 pub mod targets;

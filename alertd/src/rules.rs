@@ -328,3 +328,6 @@ impl Shared {
 fn group_interval(group: &Mutex<Group>) -> Duration {
     group.lock().unwrap_or_else(PoisonError::into_inner).interval()
 }
+
+#[cfg(test)]
+mod tests;

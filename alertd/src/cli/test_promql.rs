@@ -1,7 +1,7 @@
 //! `test promql PATH…`: scripts that load series, evaluate, and say what must come out.
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
-mod notation;
+pub(super) mod notation;
 mod replay;
 mod script;
 

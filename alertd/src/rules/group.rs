@@ -274,3 +274,6 @@ impl Rule {
 fn texts(templates: &BTreeMap<String, Template>) -> BTreeMap<String, String> {
     templates.iter().map(|(name, template)| (name.clone(), template.text().to_owned())).collect()
 }
+
+#[cfg(test)]
+mod tests;

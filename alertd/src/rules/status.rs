@@ -66,7 +66,7 @@ impl View {
     }
 
     /// Replaces the whole list.
-    pub(super) fn fill(&self, groups: Vec<Arc<GroupStatus>>) {
+    pub fn fill(&self, groups: Vec<Arc<GroupStatus>>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = groups;
     }
 

@@ -7,14 +7,14 @@ use crate::promql;
 
 /// One series line: labels, and a value for each interval; `None` where there is no sample.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) labels: Labels,
-    pub(super) values: Vec<Option<f64>>,
+pub(in crate::cli) struct Line {
+    pub(in crate::cli) labels: Labels,
+    pub(in crate::cli) values: Vec<Option<f64>>,
     /// The line holds native histograms, which are not kept.
-    pub(super) native: bool,
+    pub(in crate::cli) native: bool,
 }
 
-pub(super) fn line(text: &str) -> Result<Line, String> {
+pub(in crate::cli) fn line(text: &str) -> Result<Line, String> {
     let (metric, rest) = split_metric(text);
     let native = rest.contains("{{");
     let values = if native { Vec::new() } else { values(rest)? };
@@ -23,7 +23,7 @@ pub(super) fn line(text: &str) -> Result<Line, String> {
 
 /// Space-separated values: `1`, `_`, `stale`, and runs: `_x3`, `5x2`, `0+10x5`, `100-1x3`. A run
 /// has one value more than its count says, since the first one is not counted.
-pub(super) fn values(text: &str) -> Result<Vec<Option<f64>>, String> {
+pub(in crate::cli) fn values(text: &str) -> Result<Vec<Option<f64>>, String> {
     let mut out = Vec::new();
     for item in text.split_ascii_whitespace() {
         let bad = || format!("expected a value like 1, _, stale, 5x2 or 0+10x5, found {item:?}");
@@ -69,12 +69,12 @@ fn step_at(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A float as PromQL writes it, or `stale`.
-pub(super) fn number(text: &str) -> Option<f64> {
+pub(in crate::cli) fn number(text: &str) -> Option<f64> {
     if text == "stale" { Some(stale_marker()) } else { text.parse().ok() }
 }
 
 /// The metric with its braces, and what follows.
-pub(super) fn split_metric(text: &str) -> (&str, &str) {
+pub(in crate::cli) fn split_metric(text: &str) -> (&str, &str) {
     let (mut quote, mut escaped, mut braces) = (None, false, 0);
     for (at, c) in text.char_indices() {
         match (quote, c) {
