@@ -11,6 +11,7 @@ use pitcrew_exporter::server::WebConfig;
 use serde::Deserialize;
 
 use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
+use crate::api::evaluate::QueryConfig;
 use crate::notify;
 use crate::route::config::{self as notifications, Notifications};
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
@@ -42,6 +43,8 @@ pub struct Config {
     pub actions: ActionsConfig,
     /// How notifications are delivered: time-outs, retries, deadline.
     pub delivery: notify::Settings,
+    /// What one query to the API may take.
+    pub query: QueryConfig,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -82,6 +85,7 @@ impl Default for Config {
             pools: Vec::new(),
             actions: ActionsConfig::default(),
             delivery: notify::Settings::default(),
+            query: QueryConfig::default(),
         }
     }
 }
@@ -149,6 +153,7 @@ impl Config {
         }
         pools::check_all(&self.pools, file)?;
         self.actions.check(file)?;
+        self.query.check(file)?;
         match &self.github {
             Some(github) => github.check(file),
             None if self.pools.is_empty() => Ok(()),

@@ -12,7 +12,7 @@ use pitcrew_alertd::model::sample::{Sample, Timestamp};
 use pitcrew_alertd::promql::{self, Options, Value};
 use pitcrew_alertd::tsdb::{Limits, Tsdb};
 use pitcrew_tests::process::Process;
-use pitcrew_tests::{peers, wait};
+use pitcrew_tests::{peers, programs, wait};
 use serde_json::Value as Json;
 
 /// A full hour, seconds; samples follow it every 30 s, seven seconds off the half minute.
@@ -318,4 +318,19 @@ async fn prometheus(folder: &Path, all: &[(Labels, Vec<(i64, f64)>)]) -> (Proces
     })
     .await;
     (prometheus, url)
+}
+
+#[tokio::test]
+async fn every_script_passes() {
+    let scripts = programs::workspace().join("tests/promql");
+    let answer = tokio::process::Command::new(programs::alertd())
+        .args(["test", "promql", "--verbose"])
+        .arg(scripts)
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(answer.stdout).unwrap();
+    assert!(answer.status.success(), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.ends_with(" passed, 0 failed, 0 skipped") && !last.starts_with('0'), "{last}");
 }

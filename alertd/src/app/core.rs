@@ -16,7 +16,7 @@ use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::actions::metrics::ActionMetrics;
-use crate::api::evaluate::{Queries, QueryConfig};
+use crate::api::evaluate::Queries;
 use crate::clock;
 use crate::config::Loaded;
 use crate::db::outbox::Outbox;
@@ -77,7 +77,7 @@ impl Core {
         let own = Own::register(&mut registry);
         let core = Core {
             outbox: Outbox::new(db.clone()),
-            queries: Queries::new(tsdb.clone(), QueryConfig::default(), &mut registry),
+            queries: Queries::new(tsdb.clone(), loaded.config.query.clone(), &mut registry),
             rules: RulesMetrics::new(&mut registry),
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),

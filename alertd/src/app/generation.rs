@@ -19,6 +19,7 @@ use crate::config::Loaded;
 use crate::model::alert::ActiveAlerts;
 use crate::model::labels::Labels;
 use crate::notify;
+use crate::promql::Options;
 use crate::route::{self, Enrich};
 use crate::rules::template::Surroundings;
 use crate::rules::{self, Engine};
@@ -121,6 +122,10 @@ impl Generation {
                         .map(|(name, value)| (Arc::<str>::from(name), Arc::<str>::from(value))),
                 ),
                 external_url,
+            },
+            options: Options {
+                subquery_step: config.global.evaluation_interval,
+                ..Options::default()
             },
             ..rules::Settings::default()
         };
