@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use self::core::Core;
 use self::generation::Generation;
+use crate::api::operator;
 use crate::config::{self, ConfigError, Loaded};
 
 /// Where the configuration comes from.
@@ -61,8 +62,9 @@ impl App {
         };
         let config = &loaded.config;
         let core = Core::open(&loaded)?;
+        let token = operator::token(&config.data_dir).context("operator token")?;
         let bound = server::bind(&config.listen, &config.web, start.insecure_listen).await?;
-        let mut bound = bound;
+        let mut bound = bound.with_operator(&token);
         for path in web::READING_POSTS {
             bound = bound.with_reading_post(path);
         }

@@ -1,6 +1,7 @@
 //! The command line: one file a sub-command, each with its flags and its `run`.
 
 pub mod check;
+pub mod pool;
 pub mod query;
 pub mod run;
 pub mod test_promql;
@@ -35,6 +36,8 @@ pub enum Command {
     Test(Test),
     /// Ask a running alertd (or any Prometheus) a PromQL query
     Query(query::Args),
+    /// Show and steer runner pools
+    Pool(pool::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,5 +59,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(Check::Config(args)) => check::run(args),
         Command::Test(Test::Promql(args)) => test_promql::run(args),
         Command::Query(args) => query::run(args).await,
+        Command::Pool(args) => pool::run(args).await,
     }
 }

@@ -49,6 +49,13 @@ pub struct FakeWebhook {
 pub struct Log(Arc<Mutex<State>>);
 
 impl Log {
+    /// Whether an accepted request holds this text anywhere.
+    pub fn mentions(&self, text: &str) -> bool {
+        let state = self.0.lock().unwrap();
+        let ok = |request: &&Request| request.status.is_some_and(|status| status < 300);
+        state.requests.iter().filter(ok).any(|request| request.body.to_string().contains(text))
+    }
+
     /// The headline of every accepted Slack message, in order.
     pub fn texts(&self) -> Vec<String> {
         let state = self.0.lock().unwrap();

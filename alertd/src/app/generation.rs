@@ -89,7 +89,7 @@ impl Generation {
         };
         delivery.spawn(until_end(deliver, guard()));
 
-        let (_command, commands) = mpsc::channel(COMMANDS);
+        let (command, commands) = mpsc::channel(COMMANDS);
         let (show, pools) = watch::channel(Arc::new(PoolsView::default()));
         if let Some(github) = config.github.as_ref().filter(|_| !config.pools.is_empty()) {
             let github = Github::new(github, core.github.clone()).context("github")?;
@@ -138,7 +138,7 @@ impl Generation {
             active,
             core.rules.clone(),
         )?;
-        let router = web::router(core, watching, pools);
+        let router = web::router(core, watching, pools, command);
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use super::Reload;
 use super::core::Core;
+use crate::actions::Command;
 use crate::actions::view::PoolsView;
 use crate::api;
 use crate::clock;
@@ -59,8 +60,9 @@ pub(super) fn router(
     core: &Core,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
+    commands: mpsc::Sender<Command>,
 ) -> Router {
-    let page = Arc::new(Page { core: core.clone(), active, pools });
+    let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
     Router::new()
         .route("/", get(html))
         .route("/status.json", get(json))
@@ -69,6 +71,7 @@ pub(super) fn router(
         .merge(api::series::routes(core.queries.clone()))
         .merge(api::targets::routes(core.targets.clone()))
         .merge(api::buildinfo::routes())
+        .merge(api::pools::routes(pools, core.db.clone(), commands))
 }
 
 struct Page {

@@ -117,7 +117,7 @@ impl<'a> Watch<'a> {
         let first = self.after_kill().find(job).map(|entry| entry.time - self.killed_at);
         figures.first_job = first.unwrap_or(f64::INFINITY);
         self.until(patience, "Slack is told", async |watch| {
-            Ok(watch.slack.texts().iter().any(|text| text.contains("RunnerOffline")))
+            Ok(watch.slack.mentions("RunnerOffline"))
         })
         .await?;
         figures.told = self.since_kill();
@@ -310,7 +310,11 @@ impl<'a> Watch<'a> {
 
     async fn pool(&self) -> anyhow::Result<Value> {
         let url = format!("{}/api/pools/ci", self.alertd);
-        Ok(self.client.get(url).send().await?.json().await?)
+        let mut answer: Value = self.client.get(url).send().await?.json().await?;
+        // Until alertd has looked at the pool for the first time, it shows none.
+        let known = answer["status"] == "success" || answer["errorType"] == "not_found";
+        anyhow::ensure!(known, "pool: {answer}");
+        Ok(answer["data"].take())
     }
 
     /// The value of a query that gives one series, or nothing.
