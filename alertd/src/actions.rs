@@ -47,7 +47,9 @@ use view::{Board, PoolsView};
 #[cfg(test)]
 mod fixtures;
 
-/// How often the runners' places go to disk.
+/// How often the runners' places go to disk: at once where one is new, and now and then for the
+/// times.
+const LOOK_FOR_PLACES: Duration = Duration::from_secs(1);
 const SAVE_PLACES: Duration = Duration::from_secs(60);
 /// Orders that wait for one pool.
 const ORDERS: usize = 16;
@@ -142,7 +144,7 @@ pub async fn run(actions: Actions) {
             holds: held.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
-            known: Known::default(),
+            known: Known::new(clock::now()),
         };
         tasks.spawn(keep(keeper, inbox, stop.clone()));
     }
@@ -299,10 +301,13 @@ impl Desk {
 /// Keeps the runners' places on disk, so that a restart does not forget a silent host.
 async fn save_places(roster: Roster, db: Db, stop: CancellationToken) {
     let mut saved = roster.memory();
+    let mut saved_at = clock::now();
     loop {
-        let stopped = stop.run_until_cancelled(time::sleep(SAVE_PLACES)).await.is_none();
-        let memory = roster.memory();
-        if memory != saved {
+        let stopped = stop.run_until_cancelled(time::sleep(LOOK_FOR_PLACES)).await.is_none();
+        let (memory, now) = (roster.memory(), clock::now());
+        let due = stopped || SAVE_PLACES <= now.since(saved_at) || !memory.same_places(&saved);
+        if due && memory != saved {
+            saved_at = now;
             let rows: Vec<RunnerPlace> = memory
                 .iter()
                 .map(|(runner, place)| RunnerPlace {
@@ -311,10 +316,11 @@ async fn save_places(roster: Roster, db: Db, stop: CancellationToken) {
                     seen_at: place.seen_at,
                 })
                 .collect();
-            match db.save_runner_places(&rows) {
-                Ok(()) => saved = memory,
-                Err(error) => warn!(%error, "runners' places cannot be saved"),
+            if let Err(error) = db.save_runner_places(&rows) {
+                warn!(%error, "runners' places cannot be saved");
             }
+            // After a failure the next try is with the next times, not at once.
+            saved = memory;
         }
         if stopped {
             return;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
+mod crash;
 mod dashboards;
 mod demo;
 mod failover;
@@ -9,6 +10,7 @@ mod github;
 mod host;
 mod licences;
 mod notify;
+mod pools;
 mod promql;
 mod runner;
 mod scrape;

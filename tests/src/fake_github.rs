@@ -79,6 +79,11 @@ impl FakeGithub {
         self.shared.with(|_, _, faults| faults.set(fault));
     }
 
+    /// Faults that are still to be used up; one that hangs is used up once its call has arrived.
+    pub fn faults_left(&self) -> usize {
+        self.shared.with(|_, _, faults| faults.count())
+    }
+
     pub fn clear_faults(&self) {
         self.shared.with(|_, _, faults| faults.clear());
     }

@@ -61,6 +61,7 @@ pub(super) fn member(name: &str, prefix: &str, runners: u64, labelled: bool) -> 
         move_alert: None,
         add_alert: None,
         due_at: None,
+        unheard: false,
         runners: (1..=runners).map(runner).collect(),
         blocked: None,
         refused: Vec::new(),

@@ -55,6 +55,8 @@ pub(super) struct Keeper {
 /// What is kept between two looks; all of it can be read again after a restart.
 #[derive(Default)]
 pub(super) struct Known {
+    /// When this program began to look.
+    began: Timestamp,
     state: Option<PoolState>,
     listed: Vec<Listed>,
     listed_at: Option<Timestamp>,
@@ -79,6 +81,12 @@ pub(super) enum Depth {
     Runners,
     /// The jobs as well.
     All,
+}
+
+impl Known {
+    pub(super) fn new(began: Timestamp) -> Known {
+        Known { began, ..Known::default() }
+    }
 }
 
 impl Keeper {
@@ -202,18 +210,22 @@ impl Keeper {
                 || (self.pool.trust == Trust::Approve && state.ordered);
             if changes.is_empty() {
                 self.known.reported.clear();
-                if state.ordered && at_rest {
-                    let next = PoolState { ordered: false, ..state.clone() };
+                let ordered = state.ordered && !at_rest;
+                let next = PoolState { ordered, settling: false, ..state.clone() };
+                if next != state {
                     self.save(&state, next, now).map_err(Trouble::Journal)?;
                 }
                 self.remember_ids();
                 return Ok(());
             }
-            // A label that changed while the state did not: somebody else changed it.
-            let settled = at_rest && now.since(state.since) > Duration::ZERO;
-            let cause = self.cause_of(&changes, &state, settled && self.is_drift(&changes), now);
+            let drift = at_rest && !state.settling && !state.ordered;
+            let cause = self.cause_of(&changes, &state, drift, now);
             if !executes || sight.hold.is_some() {
                 self.report(&changes, &cause, &sight, now)?;
+                if state.settling && sight.hold.is_none() {
+                    let next = PoolState { settling: false, ..state.clone() };
+                    self.save(&state, next, now).map_err(Trouble::Journal)?;
+                }
                 self.remember_ids();
                 return Ok(());
             }
@@ -318,12 +330,6 @@ impl Keeper {
         }
         self.known.state = Some(next);
         Ok(())
-    }
-
-    /// Whether these runners carried other labels, or another id, when the pool was last at rest.
-    fn is_drift(&self, changes: &[Change]) -> bool {
-        changes.iter().any(|change| self.known.ids.contains_key(&change.runner))
-            && self.known.state.as_ref().is_some_and(|state| !state.ordered)
     }
 
     fn next_look(&self, sight: &Sight) -> Duration {

@@ -38,6 +38,9 @@ pub struct PoolState {
     /// A person's order is being carried out, so labels may be written in a pool that only a
     /// person's order moves.
     pub ordered: bool,
+    /// The labels were not all as wanted since the last change of state: what differs now is our
+    /// own work to do, not somebody else's change.
+    pub settling: bool,
     /// Jobs that ran on a runner when it died, the last day's.
     pub interrupted: Vec<Interrupted>,
 }
@@ -187,6 +190,7 @@ impl PoolState {
             moved_at: None,
             failed_over_at: None,
             ordered: false,
+            settling: true,
             interrupted: Vec::new(),
         }
     }
@@ -215,7 +219,7 @@ impl PoolState {
     fn go(&self, phase: Phase, now: Timestamp, cause: impl Into<String>) -> PoolState {
         let cause = cause.into();
         let cleared = PoolState { proposal: None, help_denied: None, ..self.calm() };
-        PoolState { phase, since: now, cause, ..cleared }
+        PoolState { phase, since: now, cause, settling: true, ..cleared }
     }
 
     /// Without what was planned or denied about moving the label; help is another matter.
@@ -237,7 +241,7 @@ pub fn next(
 ) -> Option<PoolState> {
     let primary = sight.members.first()?;
     let changed = match &state.phase {
-        Phase::Normal if is_well(primary) => None,
+        Phase::Normal if is_well(primary) || is_unheard(primary) => None,
         Phase::Normal => Some(state.go(Phase::Degraded, now, primary.why.clone())),
         Phase::Degraded if is_well(primary) => Some(PoolState {
             failed_over_at: None,
@@ -289,6 +293,11 @@ pub fn look_again(
 
 fn is_well(member: &MemberSight) -> bool {
     member.verdict == Verdict::Healthy
+}
+
+/// Only that nothing was heard of it yet speaks against it.
+fn is_unheard(member: &MemberSight) -> bool {
+    member.unheard && member.move_alert.is_none() && member.verdict < Verdict::NeedsPerson
 }
 
 fn is_dead(member: &MemberSight) -> bool {

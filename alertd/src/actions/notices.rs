@@ -56,6 +56,7 @@ pub fn notices(
         let since = state.map_or(now, |state| state.since);
         match member.verdict {
             Verdict::Healthy => {}
+            Verdict::Degraded if member.unheard && member.move_alert.is_none() => {}
             Verdict::NeedsPerson if member.move_alert.is_some() => {
                 let text = format!(
                     "{} may be dead and nobody can tell: {}. Order `pool failover {}` if it is",

@@ -68,6 +68,14 @@ impl Memory {
         self.runners.iter().filter(move |(_, place)| here(place)).map(|(name, _)| name.as_str())
     }
 
+    /// Whether both remember the same runners on the same instances, whenever seen.
+    pub fn same_places(&self, other: &Memory) -> bool {
+        let places = |memory: &'_ Memory| -> Vec<(String, String)> {
+            memory.iter().map(|(name, place)| (name.to_owned(), place.instance.clone())).collect()
+        };
+        places(self) == places(other)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Place)> {
         self.runners.iter().map(|(name, place)| (name.as_str(), place))
     }

@@ -73,6 +73,8 @@ pub struct Evidence<'a> {
     pub believed: bool,
     /// Whether it was read just now, so that acting on it is safe.
     pub fresh: bool,
+    /// Whether this program began so lately that targets may not have been scraped yet.
+    pub starting: bool,
     /// The last list of jobs and when it was asked for.
     pub jobs: Option<(&'a [Job], Timestamp)>,
     /// Why nothing may be changed now, if so.
@@ -104,6 +106,8 @@ pub struct MemberSight {
     pub add_alert: Option<String>,
     /// When an alert that is firing now will have fired for its `after`.
     pub due_at: Option<Timestamp>,
+    /// No exporter of it was scraped yet since this program began: silence proves nothing.
+    pub unheard: bool,
     /// By name.
     pub runners: Vec<RunnerSight>,
     /// Why none of its runners may be given the label, if so.
@@ -304,6 +308,11 @@ fn member_sight(
         move_alert: due(Response::Move),
         add_alert: due(Response::Add),
         due_at: asked.iter().map(|ask| ask.due_at).filter(|due_at| now < *due_at).min(),
+        unheard: evidence.starting
+            && !member
+                .instances
+                .iter()
+                .any(|one| evidence.exporters.up.contains_key(&one.to_lowercase())),
         runners,
         blocked,
         refused,

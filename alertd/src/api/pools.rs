@@ -146,6 +146,11 @@ async fn release_all(
 
 impl Pools {
     async fn order(&self, what: What, caller: &Caller, body: &str) -> Result<Response, PoolsError> {
+        if let What::Failover(name) | What::Failback(name) = &what
+            && !self.view.borrow().pools.iter().any(|pool| pool.name == *name)
+        {
+            return Err(PoolsError::NoSuchPool(name.clone()));
+        }
         let words: Words = match body.trim() {
             "" => Words::default(),
             text => serde_json::from_str(text)

@@ -69,10 +69,24 @@ enum Order {
     },
 }
 
+impl Order {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Order::Show { name, .. } | Order::Hold { name, .. } | Order::Release { name, .. } => {
+                name.as_deref()
+            }
+            Order::Failover { name, .. } | Order::Failback { name, .. } => Some(name),
+        }
+    }
+}
+
 /// Longest wait for an answer; alertd reads GitHub before it answers an order.
 const TIME_OUT: Duration = Duration::from_secs(60);
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(name) = args.order.name().filter(|name| !is_plain(name)) {
+        bail!("a pool's name has only letters, digits, '-', '_' and '.', found {name:?}");
+    }
     let one = |name: &str, order: &str| format!("api/pools/{name}/{order}");
     let some = |name: &Option<String>, order: &str| match name {
         Some(name) => one(name, order),
@@ -87,6 +101,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let default = args.data_dir.join(operator::FILE);
     let file = args.token_file.as_ref().unwrap_or(&default);
+    if !args.url.starts_with("https://") && !is_loopback(&args.url) {
+        bail!("the operator token does not travel in clear: use https, or loopback, for --url");
+    }
     let token = Secret::read(file).with_context(|| {
         format!(
             "no operator token: {} is made when alertd starts; name alertd's data directory with \
@@ -260,6 +277,20 @@ fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
+/// Whether the name can stand in a path as it is.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
 /// The login name, for the journal.
 fn person() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok());
@@ -269,6 +300,23 @@ fn person() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_addresses_that_are_safe() {
+        for (name, want) in [("ci", true), ("a.b-c_1", true), ("../x", false), ("", false)] {
+            assert_eq!(is_plain(name), want, "{name}");
+        }
+        for (url, want) in [
+            ("http://127.0.0.1:9611", true),
+            ("http://localhost:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost.evil.test", false),
+            ("http://10.0.0.1", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(is_loopback(url), want, "{url}");
+        }
+    }
 
     #[test]
     fn a_table_without_colours_or_foreign_commands() {

@@ -363,7 +363,7 @@ fn client(config: &GithubConfig) -> Github {
     Github::new(config, GithubMetrics::new(&mut Registry::default(), "pitcrew_alertd")).unwrap()
 }
 
-fn register_all(github: &FakeGithub, scope: &str, alive: &Mutex<BTreeSet<String>>) {
+pub(crate) fn register_all(github: &FakeGithub, scope: &str, alive: &Mutex<BTreeSet<String>>) {
     for (prefix, count, labels) in [("a", 8, &["ci-active"][..]), ("b", 4, &[])] {
         for n in 1..=count {
             let name = format!("{prefix}-{n}");
@@ -387,7 +387,7 @@ fn register(github: &FakeGithub, scope: &str, name: &str, labels: &[&str]) {
 }
 
 /// Every living runner keeps in touch, takes jobs and ends them.
-async fn live(
+pub(crate) async fn live(
     github: Arc<FakeGithub>,
     alive: Arc<Mutex<BTreeSet<String>>>,
     stop: CancellationToken,

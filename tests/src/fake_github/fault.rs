@@ -62,6 +62,10 @@ impl Faults {
         self.0.push(fault);
     }
 
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }

@@ -14,6 +14,9 @@ use crate::actions::sight::{Evidence, Sight};
 use crate::clock;
 use crate::model::sample::Timestamp;
 
+/// Within this time after the start every target is scraped, or its interval is long.
+const STARTING: Duration = Duration::from_secs(120);
+
 impl Keeper {
     pub(super) async fn read_exporters(&self, now: Timestamp) -> Result<Said, String> {
         let store = Arc::clone(&self.store);
@@ -68,6 +71,7 @@ impl Keeper {
             listed: &self.known.listed,
             believed: fresh || age.is_some_and(|age| age <= believe_for),
             fresh,
+            starting: now.since(self.known.began) < STARTING,
             jobs: self.known.jobs.as_ref().map(|(jobs, at)| (jobs.as_slice(), *at)),
             hold: hold_text(&self.holds.borrow(), &self.pool.name),
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Move, Phase, PoolState, home, is_dead, is_well, leave, propose};
+use super::{Move, Phase, PoolState, home, is_dead, is_unheard, is_well, leave, propose};
 use crate::actions::config::{PoolConfig, Trust};
 use crate::actions::guard;
 use crate::actions::health::Verdict;
@@ -36,7 +36,7 @@ pub(super) fn recovering(
     if is_dead(active) {
         return leave(state, active, sight, pool, now);
     }
-    if !sight.fresh && is_well(to) {
+    if is_unheard(to) || (!sight.fresh && is_well(to)) {
         return None;
     }
     if !is_well(to) || to.fit() == 0 {

@@ -60,7 +60,8 @@ pub(super) fn helping(
                 .is_some_and(|since| pool.failback.healthy_for <= now.since(since))
                 && sight.hold.is_none();
             let helping = (!done).then(|| Helping { calm_since, ..helping.clone() });
-            Some(PoolState { helping, ..state.clone() })
+            let settling = state.settling || done;
+            Some(PoolState { helping, settling, ..state.clone() })
         }
         (None, _, None) => {
             let help = |proposal: &Proposal| matches!(proposal.what, Move::Help { .. });
@@ -90,5 +91,5 @@ fn begin_help(
         return Some(propose(state, state, what, cause, now));
     }
     let helping = Helping { member: member.name.clone(), since: now, cause, calm_since: None };
-    Some(PoolState { helping: Some(helping), help_denied: None, ..state.clone() })
+    Some(PoolState { helping: Some(helping), help_denied: None, settling: true, ..state.clone() })
 }

@@ -43,6 +43,7 @@ impl World {
             listed: &self.listed,
             believed: self.believed,
             fresh: self.believed,
+            starting: false,
             jobs: None,
             hold: None,
         };
