@@ -1,10 +1,12 @@
 //! The command line: one file a sub-command, each with its flags and its `run`.
 
 pub mod check;
+pub mod check_rules;
 pub mod pool;
 pub mod query;
 pub mod run;
 pub mod test_promql;
+pub mod test_rules;
 pub mod up;
 
 use std::process::ExitCode;
@@ -44,10 +46,14 @@ pub enum Command {
 pub enum Check {
     /// alertd.yaml and every file it names
     Config(check::Args),
+    /// Prometheus rule files
+    Rules(check_rules::Args),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Test {
+    /// Unit-test files in promtool's format
+    Rules(test_rules::Args),
     /// Scripts in promqltest's format
     Promql(test_promql::Args),
 }
@@ -57,7 +63,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Check(Check::Config(args)) => check::run(args),
+        Command::Test(Test::Rules(args)) => test_rules::run(args),
         Command::Test(Test::Promql(args)) => test_promql::run(args),
+        Command::Check(Check::Rules(args)) => check_rules::run(args),
         Command::Query(args) => query::run(args).await,
         Command::Pool(args) => pool::run(args).await,
     }

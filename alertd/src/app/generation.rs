@@ -138,7 +138,7 @@ impl Generation {
             active,
             core.rules.clone(),
         )?;
-        let router = web::router(core, watching, pools, command);
+        let router = web::router(core, &engine.view(), watching, pools, command);
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

@@ -19,6 +19,7 @@ use crate::actions::view::PoolsView;
 use crate::api;
 use crate::clock;
 use crate::model::alert::ActiveAlerts;
+use crate::rules::status::View;
 
 /// A POST there asks a question; it changes nothing.
 pub(super) const READING_POSTS: [&str; 4] =
@@ -58,6 +59,7 @@ impl Front {
 /// Everything that one generation answers.
 pub(super) fn router(
     core: &Core,
+    rules: &View,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
     commands: mpsc::Sender<Command>,
@@ -71,6 +73,7 @@ pub(super) fn router(
         .merge(api::series::routes(core.queries.clone()))
         .merge(api::targets::routes(core.targets.clone()))
         .merge(api::buildinfo::routes())
+        .merge(api::rules::routes(rules.clone()))
         .merge(api::pools::routes(pools, core.db.clone(), commands))
 }
 
