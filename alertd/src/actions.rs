@@ -192,6 +192,7 @@ async fn keep(mut keeper: Keeper, mut orders: mpsc::Receiver<Ordered>, stop: Can
                     let now = keeper.concern();
                     if now != concern {
                         concern = now;
+                        keeper.hurry();
                         break;
                     }
                 }

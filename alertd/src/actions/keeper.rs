@@ -67,7 +67,12 @@ pub(super) struct Known {
     reported: BTreeSet<String>,
     drift: Option<(String, Timestamp)>,
     denied: Option<Denied>,
+    /// What the exporters said last.
+    said: Said,
     trouble: Option<(String, Timestamp)>,
+    /// Why the jobs could not be read; the label is moved all the same.
+    jobs_trouble: Option<(String, Timestamp)>,
+    jobs_not_before: Option<Timestamp>,
     failures: u32,
     not_before: Option<Timestamp>,
     raised: Raised,
@@ -94,26 +99,27 @@ impl Keeper {
     pub(super) async fn look(&mut self, depth: Depth) -> Duration {
         let now = clock::now();
         let mut fresh = false;
-        let said = self.read_exporters(now).await;
         let may_ask = self.known.not_before.is_none_or(|time| time <= now);
-        let mut result = match &said {
-            Err(error) => Err(Trouble::Store(error.clone())),
-            Ok(_) if !may_ask => Ok(()),
-            Ok(_) => self.read_runners().await.map(|()| fresh = true),
+        let mut result = match self.read_exporters(now).await {
+            // The last word stands: a store that fails says nothing about the hosts.
+            Err(error) => Err(Trouble::Store(error)),
+            Ok(said) => {
+                self.known.said = said;
+                match may_ask {
+                    true => self.read_runners().await.map(|()| fresh = true),
+                    false => Ok(()),
+                }
+            }
         };
-        let said = said.unwrap_or_default();
-        if result.is_ok() && fresh {
+        let said = self.known.said.clone();
+        if fresh {
             result = self.act(&said).await;
         }
-        if result.is_ok() && fresh && self.wants_jobs(depth) {
-            result = match self.read_jobs().await {
-                Ok(()) => self.act(&said).await,
-                Err(error) => Err(error),
-            };
+        if result.is_ok() && fresh && self.wants_jobs(depth) && self.read_jobs().await {
+            result = self.act(&said).await;
         }
-        if !fresh {
-            let seen = self.decide(&said, false);
-            result = result.and(seen);
+        if result.is_ok() && !fresh {
+            result = self.decide(&said, false);
         }
         self.account(result, fresh);
         let sight = self.sight(&said, fresh, clock::now());
@@ -167,9 +173,18 @@ impl Keeper {
         Ok(answer + &warning)
     }
 
+    /// Something new asks for a look at once, whatever went wrong before. GitHub's own limits are
+    /// kept by its client.
+    pub(super) fn hurry(&mut self) {
+        self.known.not_before = None;
+    }
+
     /// Alerts that concern this pool, as one comparable value.
     pub(super) fn concern(&self) -> BTreeSet<(u64, Timestamp)> {
-        let active = self.active.borrow();
+        self.concern_of(&self.active.borrow())
+    }
+
+    fn concern_of(&self, active: &ActiveAlerts) -> BTreeSet<(u64, Timestamp)> {
         let names = |name: Option<&str>| {
             self.pool.fail_over_on.iter().any(|trigger| Some(trigger.alert.as_str()) == name)
         };
@@ -183,7 +198,11 @@ impl Keeper {
             .state
             .as_ref()
             .is_some_and(|state| matches!(state.phase, Phase::FailingOver { .. }));
-        let age = self.known.jobs.as_ref().map(|(_, at)| clock::now().since(*at));
+        let now = clock::now();
+        if self.known.jobs_not_before.is_some_and(|time| now < time) {
+            return false;
+        }
+        let age = self.known.jobs.as_ref().map(|(_, at)| now.since(*at));
         depth == Depth::All || moving || age.is_none_or(|age| self.config.reconcile_interval <= age)
     }
 

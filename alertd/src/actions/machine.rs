@@ -403,7 +403,8 @@ fn failing_over(
     let began = state.failed_over_at.unwrap_or(state.since);
     let started = sight.taken_by(to, began.minus(SKEW));
     let waiting = sight.waiting().count();
-    let proof = match (&sight.jobs, started) {
+    let read = sight.jobs.as_ref().filter(|_| moved_at <= sight.jobs_at);
+    let proof = match (read, started) {
         (Some(_), Some((job, runner))) => {
             Proof::Proven(format!("job {} runs on {runner}", job.name))
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pitcrew_exporter::clock;
 use pitcrew_tests::fake_github::fault::{Fault, Kind};
+use pitcrew_tests::fake_github::ledger::Event;
 use pitcrew_tests::wait;
 
 use super::lab::{Lab, POOL, SOON};
@@ -121,4 +123,27 @@ async fn a_runner_registers_anew_in_the_middle() {
     lab.register("b-4", &[]);
     wait::until(SOON, "all of the backup", async || lab.labelled() == names("b", 4)).await;
     lab.until_state("on_backup").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_cannot_be_read_do_not_hold_up_the_label() {
+    for (name, kind) in [("forbidden", status(403)), ("slow", Kind::Latency(1200))] {
+        let lab = Lab::start(POOL).await;
+        let (path, method) = ("/actions/runs".to_owned(), Some("GET".to_owned()));
+        lab.github.set_fault(Fault { method, path, times: None, effect: false, kind });
+        if name == "forbidden" {
+            lab.until("it is said", |view| {
+                view.error.as_ref().is_some_and(|error| error.contains("jobs cannot be read"))
+            })
+            .await;
+        } else {
+            lab.looks(2).await;
+        }
+        let before = clock::unix_seconds();
+        lab.kill("a");
+        wait::until(SOON, "moved", async || lab.labelled() == names("b", 4)).await;
+        let ledger = lab.github.ledger();
+        let first = ledger.iter().find(|one| one.event == Event::LabelAdded).unwrap();
+        assert!(first.time - before < 1.0, "{name}: {}", first.time - before);
+    }
 }

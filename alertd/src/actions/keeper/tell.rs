@@ -62,7 +62,11 @@ impl Keeper {
         let unlabelled = notices::without_label(jobs, sight, &self.pool, NAMED);
         let strays = state.map_or(Vec::new(), |state| notices::strays(state, sight, NAMED));
         let background = Background {
-            trouble: known.trouble.as_ref().map(|(text, since)| (text.as_str(), *since)),
+            trouble: known
+                .trouble
+                .as_ref()
+                .or(known.jobs_trouble.as_ref())
+                .map(|(text, since)| (text.as_str(), *since)),
             drift: known.drift.as_ref().map(|(text, at)| (text.as_str(), *at)),
             unlabelled: &unlabelled,
             strays: &strays,
@@ -85,7 +89,8 @@ impl Keeper {
     pub(super) fn show(&mut self, sight: &Sight) {
         let known = &self.known;
         let mut view = PoolView::new(&self.pool, known.state.as_ref(), sight);
-        view.error = known.trouble.as_ref().map(|(text, _)| text.clone());
+        view.error =
+            known.trouble.as_ref().or(known.jobs_trouble.as_ref()).map(|(text, _)| text.clone());
         view.github_read_at = known.listed_at;
         view.denied = view.denied.or(known.denied.clone());
         let name = &self.pool.name;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pitcrew_exporter::github::error::GithubError;
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
 use super::{Keeper, hold_text};
 use crate::actions::execute::Trouble;
@@ -14,6 +15,8 @@ use crate::actions::sight::{Evidence, Sight};
 use crate::clock;
 use crate::model::sample::Timestamp;
 
+/// Wait after the jobs could not be read.
+const JOBS_WAIT: Duration = Duration::from_secs(5);
 /// Within this time after the start every target is scraped, or its interval is long.
 const STARTING: Duration = Duration::from_secs(120);
 
@@ -42,22 +45,52 @@ impl Keeper {
         self.executor.settle(&self.known.listed).map_err(Trouble::Journal)
     }
 
-    pub(super) async fn read_jobs(&mut self) -> Result<(), Trouble> {
+    /// Reads the jobs and says whether there is something new. What fails here is told, and does
+    /// not keep the label from being moved; an alert that asks for a move ends the reading.
+    pub(super) async fn read_jobs(&mut self) -> bool {
         let asked = clock::now();
-        let stop = self.executor.stop.clone();
-        let call = self.github.jobs(&self.pool.scope);
-        let jobs = match stop.run_until_cancelled(call).await.ok_or(Trouble::Stopping)? {
-            Ok(jobs) => jobs,
-            // The scope does not say where its jobs are: not a failure, and said in the docs.
-            Err(GithubError::JobsUnknown { .. }) => {
-                self.known.jobs = None;
-                return Ok(());
-            }
-            Err(error) => return Err(Trouble::Github(error)),
+        let read = tokio::select! {
+            read = self.github.jobs(&self.pool.scope) => read,
+            () = self.executor.stop.cancelled() => return false,
+            () = self.concern_changes() => return false,
         };
-        let jobs = jobs.into_iter().filter_map(|job| github::job(job, asked)).collect();
-        self.known.jobs = Some((jobs, asked));
-        Ok(())
+        let known = &mut self.known;
+        match read {
+            Ok(jobs) => {
+                let jobs = jobs.into_iter().filter_map(|job| github::job(job, asked)).collect();
+                known.jobs = Some((jobs, asked));
+                (known.jobs_trouble, known.jobs_not_before) = (None, None);
+                return true;
+            }
+            // The scope does not say where its jobs are: not a failure, and said in the docs.
+            Err(GithubError::JobsUnknown { .. }) => known.jobs = None,
+            Err(error) => {
+                let trouble = Trouble::Github(error);
+                let text = format!("jobs cannot be read: {trouble}");
+                if known.jobs_trouble.as_ref().is_none_or(|(had, _)| *had != text) {
+                    warn!(pool = self.pool.name, error = text, "jobs cannot be read");
+                }
+                self.metrics.failed(&self.pool.name, trouble.cause());
+                let since = known.jobs_trouble.as_ref().map_or(asked, |(_, since)| *since);
+                known.jobs_trouble = Some((text, since));
+                known.jobs_not_before = Some(clock::now().plus(JOBS_WAIT));
+            }
+        }
+        false
+    }
+
+    async fn concern_changes(&self) {
+        let mut active = self.active.clone();
+        let before = self.concern_of(&self.known.said.alerts);
+        loop {
+            if self.concern() != before {
+                return;
+            }
+            if active.changed().await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
     }
 
     pub(super) fn sight(&self, said: &Said, fresh: bool, now: Timestamp) -> Sight {
