@@ -12,6 +12,7 @@ pub mod params;
 pub mod pools;
 pub mod query;
 pub mod rules;
+pub mod runbooks;
 pub mod series;
 pub mod status;
 pub mod targets;

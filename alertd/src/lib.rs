@@ -12,5 +12,6 @@ pub mod notify;
 pub mod promql;
 pub mod route;
 pub mod rules;
+pub mod runbooks;
 pub mod scrape;
 pub mod tsdb;

@@ -12,6 +12,7 @@ mod licences;
 mod notify;
 mod pools;
 mod promql;
+mod rules;
 mod runner;
 mod scrape;
 mod tidy;

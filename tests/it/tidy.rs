@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["route"],
     &["notify"],
     &["actions"],
+    &["runbooks"],
     &["api"],
     &["app", "cli", "config"],
 ];

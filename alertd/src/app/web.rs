@@ -74,6 +74,7 @@ pub(super) fn router(
         .merge(api::targets::routes(core.targets.clone()))
         .merge(api::buildinfo::routes())
         .merge(api::rules::routes(rules.clone()))
+        .merge(api::runbooks::routes())
         .merge(api::pools::routes(pools, core.db.clone(), commands))
 }
 

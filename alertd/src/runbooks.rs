@@ -1,0 +1,19 @@
+//! The page that a person reads when an alert wakes them: one per bundled alert.
+
+/// Alert name and page in Markdown, sorted by name.
+pub const PAGES: &[(&str, &str)] = &[
+    ("RunnerHighCPU", include_str!("../../runbooks/RunnerHighCPU.md")),
+    ("RunnerHighMemory", include_str!("../../runbooks/RunnerHighMemory.md")),
+    ("RunnerOffline", include_str!("../../runbooks/RunnerOffline.md")),
+    (
+        "RunnerPerformanceDegradation",
+        include_str!("../../runbooks/RunnerPerformanceDegradation.md"),
+    ),
+    ("Watchdog", include_str!("../../runbooks/Watchdog.md")),
+];
+
+/// The page of an alert, by the name of its file: `RunnerOffline.md`.
+pub fn page(file: &str) -> Option<&'static str> {
+    let alert = file.strip_suffix(".md")?;
+    PAGES.iter().find(|(name, _)| *name == alert).map(|(_, page)| *page)
+}
