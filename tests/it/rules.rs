@@ -54,7 +54,7 @@ async fn unit_tests_pass_under_both() {
     let (code, text) = run(&alertd(), ["test", "rules"], &files).await;
     let (passed, failed) = counts(&text);
     assert_eq!((code, failed), (Some(0), 0), "{text}");
-    assert!(passed >= 30, "only {passed} cases");
+    assert!(passed >= 25, "only {passed} cases");
 }
 
 /// Each unit-test file with its rules changed so that something must fail: both see it.
