@@ -1,3 +1,5 @@
+//! Budgets, waits and resets, with time as an argument.
+
 use super::*;
 
 fn seconds(n: u64) -> Duration {

@@ -1,3 +1,5 @@
+//! The simulator by itself: runners, labels and jobs, with time as an argument.
+
 use super::super::ledger::{Tally, check};
 use super::super::registry::{LabelRefused, NewRunner};
 use super::*;
