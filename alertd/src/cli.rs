@@ -9,6 +9,8 @@ pub mod test_promql;
 pub mod test_rules;
 pub mod up;
 
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -69,4 +71,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(args).await,
         Command::Pool(args) => pool::run(args).await,
     }
+}
+
+/// Where `up` keeps its data unless told otherwise; `None` without a home.
+fn state_dir() -> Option<PathBuf> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    Some(state.or_else(home)?.join("pitcrew"))
 }

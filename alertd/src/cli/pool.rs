@@ -4,7 +4,7 @@
 use std::env;
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +12,11 @@ use anyhow::{Context, bail};
 use pitcrew_exporter::secret::Secret;
 use serde_json::{Value, json};
 
+use super::state_dir;
 use crate::api::operator;
+
+/// Where the systemd unit keeps its data.
+const SYSTEM_DATA_DIR: &str = "/var/lib/pitcrew";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,9 +25,10 @@ pub struct Args {
     /// Address of the running alertd
     #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:9611")]
     url: String,
-    /// Its data directory, where the operator token lies
-    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/pitcrew")]
-    data_dir: PathBuf,
+    /// Its data directory, where the operator token lies; default: that of `up` when it has one,
+    /// else /var/lib/pitcrew
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// The operator token's file, if it lies elsewhere
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -99,7 +104,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Order::Hold { name, reason, .. } => (some(name, "hold"), reason.as_str()),
         Order::Release { name, .. } => (some(name, "release"), ""),
     };
-    let default = args.data_dir.join(operator::FILE);
+    let default = token_file(args.data_dir.as_deref());
     let file = args.token_file.as_ref().unwrap_or(&default);
     if !args.url.starts_with("https://") && !is_loopback(&args.url) {
         bail!("the operator token does not travel in clear: use https, or loopback, for --url");
@@ -289,6 +294,17 @@ fn is_loopback(url: &str) -> bool {
         let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     })
+}
+
+/// Where the operator token lies when no flag names its file.
+fn token_file(data_dir: Option<&Path>) -> PathBuf {
+    let of_up = || state_dir().map(|folder| folder.join(operator::FILE));
+    match data_dir {
+        Some(folder) => folder.join(operator::FILE),
+        None => of_up()
+            .filter(|file| file.exists())
+            .unwrap_or_else(|| Path::new(SYSTEM_DATA_DIR).join(operator::FILE)),
+    }
 }
 
 /// The login name, for the journal.

@@ -1,7 +1,6 @@
 //! `up`: exporter and alertd in one process, on this host, without configuration.
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use pitcrew_exporter::config::yaml;
 use pitcrew_exporter::server::{self, Bound, WebConfig};
 use tokio_util::sync::CancellationToken;
 
+use super::state_dir;
 use crate::app::{self, App, Source, Start};
 use crate::config::{Config, DEFAULT_LISTEN, Loaded};
 use crate::route::config::Notifications;
@@ -38,7 +38,8 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     app::log("warn")?;
-    let data_dir = args.data_dir.map_or_else(default_data_dir, Ok)?;
+    let data_dir = args.data_dir.or_else(state_dir);
+    let data_dir = data_dir.context("no HOME to keep state in: say --data-dir DIR")?;
     let bound = exporter_address().await?;
     let exporter_url = bound.local_addr().to_string();
     let loaded = built_in(&args.listen, &data_dir, &exporter_url)?;
@@ -89,11 +90,4 @@ fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loa
     let scrape = Settings::new(config.global.clone(), config.scrape_configs.clone(), file)?;
     let notifications = Notifications::none().into();
     Ok(Loaded { scrape, groups: rules::bundled()?, notifications, config })
-}
-
-fn default_data_dir() -> anyhow::Result<PathBuf> {
-    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
-    let folder = state.or_else(home).context("no HOME to keep state in: say --data-dir DIR")?;
-    Ok(folder.join("pitcrew"))
 }
