@@ -13,7 +13,6 @@ pub mod pools;
 pub mod query;
 pub mod rules;
 pub mod runbooks;
-pub mod runbooks;
 pub mod series;
 pub mod status;
 pub mod targets;

@@ -75,7 +75,6 @@ pub(super) fn router(
         .merge(api::buildinfo::routes())
         .merge(api::rules::routes(rules.clone()))
         .merge(api::runbooks::routes())
-        .merge(api::runbooks::routes())
         .merge(api::pools::routes(pools, core.db.clone(), commands))
 }
 
