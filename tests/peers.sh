@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 peers=$PWD/target/peers
 packages="prometheus prometheus-alertmanager prometheus-node-exporter"
+systemd="systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2"
 openapi=@octokit/openapi@23.0.2
 
 need() { # need PROGRAM: what provides it
@@ -14,17 +15,41 @@ need apt-get "a Debian system, or put the programs of '$packages' into $peers/us
 need dpkg-deb "Debian's dpkg"
 need npm "Node.js with npm (Debian: apt-get install npm)"
 
+work=$(mktemp -d "${TMPDIR:-/tmp}/peers.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+# An own list folder: no root, and the machine's package state stays as it is.
+options=(-qq -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work" -o APT::Sandbox::User="")
+
+unpack() { # unpack FOLDER PACKAGE...: downloads the packages and unpacks them into a new folder
+  local folder=$1
+  shift
+  if [ ! -d "$work/lists" ]; then
+    mkdir -p "$work/lists/partial" "$work/archives/partial"
+    apt-get "${options[@]}" update
+  fi
+  mkdir "$folder"
+  (cd "$folder" && apt-get "${options[@]}" download "$@")
+  for package in "$folder"/*.deb; do dpkg-deb -x "$package" "$folder"; done
+  rm "$folder"/*.deb
+}
+
 if [ ! -x "$peers/usr/bin/prometheus" ]; then
-  work=$(mktemp -d "${TMPDIR:-/tmp}/peers.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  mkdir -p "$work/lists/partial" "$work/archives/partial"
-  # An own list folder: no root, and the machine's package state stays as it is.
-  options=(-qq -o Dir::State::Lists="$work/lists" -o Dir::Cache="$work" -o APT::Sandbox::User="")
-  apt-get "${options[@]}" update
-  (cd "$work" && apt-get "${options[@]}" download $packages)
+  unpack "$work/prometheus" $packages
   mkdir -p "$peers"
-  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/root"; done
-  cp -a "$work/root/." "$peers/"
+  cp -a "$work/prometheus/." "$peers/"
+fi
+
+# Of systemd only what checks units: the program, the libraries that a small system lacks, and the
+# units that others refer to.
+if [ ! -x "$peers/systemd/systemd-analyze" ]; then
+  unpack "$work/systemd" $systemd
+  mkdir -p "$work/analyze/lib" "$peers"
+  find "$work/systemd" \( -name '*.so' -o -name '*.so.*' \) -exec cp -a {} "$work/analyze/lib/" \;
+  find "$work/systemd" -type d -path '*lib/systemd/system' -exec cp -a {} "$work/analyze/units" \;
+  cp "$work/systemd/usr/bin/systemd-analyze" "$work/analyze/"
+  LD_LIBRARY_PATH=$work/analyze/lib "$work/analyze/systemd-analyze" --version >/dev/null
+  rm -rf "$peers/systemd"
+  cp -a "$work/analyze" "$peers/systemd"
 fi
 
 if [ ! -s "$peers/api.github.com.json" ]; then

@@ -5,6 +5,7 @@
 mod crash;
 mod dashboards;
 mod demo;
+mod deploy;
 mod failover;
 mod github;
 mod host;

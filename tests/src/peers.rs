@@ -1,6 +1,7 @@
 //! Where `tests/peers.sh` put the real programs and schemas that tests compare Pitcrew with.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub fn prometheus() -> PathBuf {
     program("prometheus")
@@ -20,6 +21,18 @@ pub fn amtool() -> PathBuf {
 
 pub fn node_exporter() -> PathBuf {
     program("prometheus-node-exporter")
+}
+
+/// systemd's checker of units, which finds other units in the folder given and nowhere else but in
+/// systemd's own: the host need not run systemd, and its units do not matter.
+pub fn systemd_analyze(units: &Path) -> Command {
+    let systemd = root().join("systemd");
+    let mut path = units.as_os_str().to_owned();
+    path.push(":");
+    path.push(present(systemd.join("units")));
+    let mut command = Command::new(present(systemd.join("systemd-analyze")));
+    command.env("LD_LIBRARY_PATH", systemd.join("lib")).env("SYSTEMD_UNIT_PATH", path);
+    command
 }
 
 /// GitHub's published OpenAPI description of its REST API.
