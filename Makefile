@@ -32,5 +32,5 @@ bench: peers ## figures beside the peers, for BENCHMARKS.md
 
 dist: ## release binaries, rules, dashboards and units in one archive
 	$(CARGO) build --release --locked -p pitcrew-exporter -p pitcrew-alertd
-	tar -czf target/pitcrew.tar.gz README.md LICENSE CHANGELOG.md rules runbooks dashboards deploy \
-		-C target/release pitcrew-exporter pitcrew-alertd
+	tar -czf target/pitcrew.tar.gz --owner=0 --group=0 --transform='s,^,pitcrew/,' README.md LICENSE CHANGELOG.md \
+		rules runbooks dashboards deploy -C target/release pitcrew-exporter pitcrew-alertd
