@@ -78,7 +78,7 @@ pub struct Settings {
 
 /// All groups of one configuration, with the alerts of the last run.
 pub struct Engine {
-    groups: Vec<(Group, Schedule)>,
+    groups: Vec<Group>,
     shared: Arc<Shared>,
     /// Alerts of earlier runs that nobody evaluates any more; they end now.
     orphans: Vec<StoredAlert>,
@@ -130,21 +130,18 @@ impl Engine {
         let groups = groups.into_iter().map(|spec| {
             let group = Group::new(spec, settings.evaluation_interval, settings.query_offset);
             metrics.loaded(&group);
-            let (file, name) = (&group.spec().file, &group.spec().name);
-            let soon = settings.first_within;
-            let schedule = Schedule::new(file, name, group.interval(), soon, now);
-            (group, schedule)
+            group
         });
-        let mut groups: Vec<(Group, Schedule)> = groups.collect();
+        let mut groups: Vec<Group> = groups.collect();
         let mut orphans = Vec::new();
         for stored in db.load_alerts()? {
             let believed = now.since(stored.evaluated_at) <= settings.outage_tolerance;
-            if !believed || !groups.iter_mut().any(|(group, _)| group.restore(&stored, now)) {
+            if !believed || !groups.iter_mut().any(|group| group.restore(&stored, now)) {
                 orphans.push(stored);
             }
         }
         let view = View::default();
-        view.fill(groups.iter().map(|(group, _)| Arc::new(group.status())).collect());
+        view.fill(groups.iter().map(|group| Arc::new(group.status())).collect());
         let context = Context {
             store,
             options: settings.options.clone(),
@@ -171,8 +168,21 @@ impl Engine {
     pub async fn run(self, stop: CancellationToken) {
         let Engine { groups, shared, orphans } = self;
         let mut tasks = JoinSet::new();
-        for (at, (group, schedule)) in groups.into_iter().enumerate() {
-            tasks.spawn(Arc::clone(&shared).keep_evaluating(at, group, schedule, stop.clone()));
+        // One moment for the schedule and its first slot: a first evaluation that is due at once would
+        // else be a little in the past, and its turn an interval away.
+        let now = clock::now();
+        for (at, group) in groups.into_iter().enumerate() {
+            let (file, name) = (&group.spec().file, &group.spec().name);
+            let soon = shared.settings.first_within;
+            let schedule = Schedule::new(file, name, group.interval(), soon, now);
+            let task = Arc::clone(&shared).keep_evaluating(
+                at,
+                group,
+                schedule,
+                schedule.first(now),
+                stop.clone(),
+            );
+            tasks.spawn(task);
         }
         tasks.spawn(Arc::clone(&shared).end_orphans(orphans, stop));
         while let Some(ended) = tasks.join_next().await {
@@ -189,10 +199,10 @@ impl Shared {
         at: usize,
         group: Group,
         schedule: Schedule,
+        mut slot: Slot,
         stop: CancellationToken,
     ) {
         let group = Arc::new(Mutex::new(group));
-        let mut slot = schedule.first(clock::now());
         loop {
             while let Some(wait) = schedule.wait(slot, clock::now()) {
                 tokio::select! {
