@@ -1,6 +1,8 @@
 //! Time per processor and mode from `/proc/stat`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -22,49 +24,79 @@ pub(super) const DESCS: &[Desc] = &[SECONDS, GUEST];
 /// The columns of a `cpuN` line, in order.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 const GUEST_MODES: [&str; 2] = ["user", "nice"];
+const IDLE: usize = 3;
+/// A processor whose idle time goes back this many seconds was taken out and counts anew.
+const RESTARTED: f64 = 3.0;
 
 pub(super) fn build(config: &Config) -> Box<dyn Collector> {
     Box::new(Cpu {
         path: config.collectors.host.proc_root.join("stat"),
         ticks_per_second: rustix::param::clock_ticks_per_second() as f64,
+        shown: Mutex::default(),
     })
 }
 
 struct Cpu {
     path: PathBuf,
     ticks_per_second: f64,
+    /// Seconds by processor, in the order of the columns, as last reported.
+    shown: Mutex<BTreeMap<u32, Vec<f64>>>,
 }
 
 #[async_trait]
 impl Collector for Cpu {
     async fn collect(&self, out: &mut Families) -> Result<(), CollectError> {
         let text = read(&self.path)?;
-        let mut any = false;
+        let mut processors = BTreeMap::new();
         for line in text.lines() {
             let mut fields = line.split_ascii_whitespace();
             let cpu = fields.next().and_then(|first| first.strip_prefix("cpu"));
             // The line without a number is the sum of the others.
-            let Some(cpu) = cpu.filter(|cpu| cpu.parse::<u32>().is_ok()) else { continue };
-            any = true;
+            let Some(cpu) = cpu.and_then(|cpu| cpu.parse().ok()) else { continue };
+            let ticks = fields.take(MODES.len() + GUEST_MODES.len()).map(str::parse::<f64>);
+            let seconds = ticks.map(|ticks| Ok(ticks? / self.ticks_per_second));
+            let seconds: Result<Vec<f64>, std::num::ParseFloatError> = seconds.collect();
+            let wrong = |_| CollectError::parse(&self.path, "ticks in numbers", line);
+            processors.insert(cpu, seconds.map_err(wrong)?);
+        }
+        if processors.is_empty() {
+            return Err(CollectError::parse(&self.path, "a line per cpu", text));
+        }
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|cpu, _| processors.contains_key(cpu));
+        for (cpu, seconds) in processors {
+            let shown = shown.entry(cpu).or_default();
+            advance(shown, seconds);
+            let cpu = cpu.to_string();
             let guests = GUEST_MODES.map(|mode| (&GUEST, mode));
-            for (desc, mode) in MODES.map(|mode| (&SECONDS, mode)).into_iter().chain(guests) {
-                // Old kernels have fewer columns: absent, not 0.
-                let Some(field) = fields.next() else { break };
-                let ticks: f64 = field
-                    .parse()
-                    .map_err(|_| CollectError::parse(&self.path, "ticks in numbers", line))?;
-                out.add(desc, &[cpu, mode], ticks / self.ticks_per_second);
+            let columns = MODES.map(|mode| (&SECONDS, mode)).into_iter().chain(guests);
+            // Old kernels have fewer columns: absent, not 0.
+            for ((desc, mode), seconds) in columns.zip(shown) {
+                out.add(desc, &[&cpu, mode], *seconds);
             }
         }
-        match any {
-            true => Ok(()),
-            false => Err(CollectError::parse(&self.path, "a line per cpu", text)),
-        }
+        Ok(())
+    }
+}
+
+/// The kernel corrects idle and iowait downwards now and then, which a reader of counters would
+/// take for a restart: such a value stays where it was until it is passed again.
+///
+/// Source: proc_stat(5) on iowait; node_exporter does the same.
+fn advance(shown: &mut Vec<f64>, read: Vec<f64>) {
+    let idle = |seconds: &[f64]| seconds.get(IDLE).copied().unwrap_or(0.0);
+    if shown.len() != read.len() || idle(shown) - idle(&read) >= RESTARTED {
+        *shown = read;
+        return;
+    }
+    for (shown, read) in shown.iter_mut().zip(read) {
+        *shown = shown.max(read);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::advance;
     use crate::collectors::test::{Case, check};
 
     #[test]
@@ -91,5 +123,21 @@ mod tests {
                 Case { files: &[("proc/stat", "cpufreq 1\n")], want: Err("a line per cpu") },
             ],
         );
+    }
+
+    #[test]
+    fn counters_go_back_only_when_the_processor_began_anew() {
+        let mut shown = Vec::new();
+        for (what, read, want) in [
+            ("first", [1.0, 0.0, 0.0, 100.0, 5.0], [1.0, 0.0, 0.0, 100.0, 5.0]),
+            ("idle and iowait corrected", [2.0, 0.0, 0.0, 99.0, 4.5], [2.0, 0.0, 0.0, 100.0, 5.0]),
+            ("passed again", [2.0, 0.0, 0.0, 101.0, 5.5], [2.0, 0.0, 0.0, 101.0, 5.5]),
+            ("taken out and back", [0.0, 0.0, 0.0, 98.0, 0.0], [0.0, 0.0, 0.0, 98.0, 0.0]),
+        ] {
+            advance(&mut shown, read.to_vec());
+            assert_eq!(shown, want, "{what}");
+        }
+        advance(&mut shown, vec![7.0]);
+        assert_eq!(shown, [7.0], "another kernel's columns");
     }
 }
