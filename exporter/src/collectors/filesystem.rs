@@ -24,6 +24,10 @@ const EXCLUDED_TYPES: &str = "^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs
     selinuxfs|squashfs|sysfs|tracefs)$";
 /// A file system that does not answer within this time is left alone until it does.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many may be found not to answer in one scrape, which is to end in time; and so many in all,
+/// as each holds a thread. The rest counts as not answering until these do.
+const MOST_FOUND: usize = 3;
+const MOST_HANGING: usize = 16;
 
 /// Their `statvfs` reads counters in memory and never waits for a disk or a server.
 const IN_MEMORY: &[&str] = &["ext2", "ext3", "ext4", "ramfs", "tmpfs", "xfs"];
@@ -136,7 +140,10 @@ impl Filesystem {
                 false => left.push(at),
             }
         }
-        while !left.is_empty() {
+        for _ in 0..MOST_FOUND {
+            if left.is_empty() || lock(&self.asked).len() >= MOST_HANGING {
+                break;
+            }
             let (sender, mut inbox) = mpsc::channel(left.len());
             let (ask, asked) = (self.ask, Arc::clone(&self.asked));
             let work: Vec<_> = left.iter().map(|at| paths[*at].clone()).collect();
@@ -193,10 +200,11 @@ impl Collector for Filesystem {
 
 /// One line of the mount table, its mount point as seen from `root`.
 ///
-/// Source: fstab(5), fields 1 to 4; white space in them is written as octal escapes.
+/// Source: fstab(5), fields 1 to 4; white space in them is written as octal escapes. In the name of
+/// the device these stay, as node_exporter leaves them.
 fn parse(line: &str, root: &str) -> Option<Mount> {
     let mut fields = line.split(' ');
-    let (device, point) = (unescape(fields.next()?), unescape(fields.next()?));
+    let (device, point) = (fields.next()?.to_owned(), unescape(fields.next()?));
     let (kind, options) = (fields.next()?.to_owned(), fields.next()?);
     let inside = match root {
         "/" => point.as_str(),

@@ -9,7 +9,7 @@ const TABLE: &str = "/dev/sda1 / ext4 rw,relatime 0 0\n\
     proc /proc proc rw 0 0\n\
     tmpfs /run tmpfs rw,nosuid 0 0\n\
     overlay /var/lib/docker/overlay2/x/merged overlay rw 0 0\n\
-    nas:/ci /ci\\040cache\\134x nfs4 ro,vers=4.2 0 0\n\
+    nas:/a\\040b /ci\\040cache\\134x nfs4 ro,vers=4.2 0 0\n\
     /dev/sda1 / ext4 rw,relatime 0 0\n";
 
 fn mounts(root: &str, table: &str) -> Vec<String> {
@@ -27,7 +27,7 @@ fn mounts(root: &str, table: &str) -> Vec<String> {
 #[test]
 fn lists_each_mount_once_as_the_host_sees_it() {
     let want =
-        ["/dev/sda1 / ext4 false", "tmpfs /run tmpfs false", "nas:/ci /ci cache\\x nfs4 true"];
+        ["/dev/sda1 / ext4 false", "tmpfs /run tmpfs false", "nas:/a\\040b /ci cache\\x nfs4 true"];
     assert_eq!(mounts("/", TABLE), want);
     let inside = "/dev/sda1 /host ext4 rw 0 0\n/dev/sdb1 /host/data xfs rw 0 0\n";
     assert_eq!(mounts("/host", inside), ["/dev/sda1 / ext4 false", "/dev/sdb1 /data xfs false"]);
@@ -82,4 +82,38 @@ async fn a_dead_mount_is_left_alone_until_it_answers() {
     while !page().await.contains("size_bytes{device=\"b\"") {
         assert!(crate::clock::monotonic() < deadline, "stays left out");
     }
+}
+
+/// While true, whoever asks for a mount below `/stuck` waits.
+static STUCK: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
+
+fn stuck_space(_: &Path) -> io::Result<Space> {
+    let stuck = STUCK.0.lock().unwrap();
+    drop(STUCK.1.wait_while(stuck, |stuck| *stuck).unwrap());
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+#[tokio::test]
+async fn dead_mounts_hold_a_bounded_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let table: String =
+        (0..100).map(|at| format!("nas:/{at} /stuck/{at} nfs rw 0 0\n")).collect();
+    fs::write(folder.path().join("mounts"), table).unwrap();
+    let mut config = Config::default();
+    config.collectors.host.proc_root = folder.path().into();
+    let collector = Filesystem::new(&config, stuck_space, Duration::from_millis(20));
+    for round in 1..=MOST_HANGING {
+        let mut families = Families::default();
+        collector.collect(&mut families).await.unwrap();
+        let page = render(&families, Format::Text004);
+        let told = page.lines().filter(|line| {
+            line.starts_with("node_filesystem_device_error{") && line.ends_with(" 1")
+        });
+        assert_eq!(told.count(), 100, "round {round}");
+        let hanging = lock(&collector.asked).len();
+        assert!(hanging <= MOST_HANGING.min(round * MOST_FOUND), "{hanging} in round {round}");
+    }
+    assert_eq!(lock(&collector.asked).len(), MOST_HANGING);
+    *STUCK.0.lock().unwrap() = false;
+    STUCK.1.notify_all();
 }
