@@ -211,10 +211,12 @@ pub(super) fn build(config: &Config) -> Box<dyn Collector> {
     let settings = &config.collectors.runner;
     let at = &config.collectors.host;
     let host = Host::new(&settings.roots, &at.proc_root, &at.root, settings.rescan);
-    Box::new(Runners { host: Mutex::new(host), asked: Mutex::new(None) })
+    let proc_root = at.proc_root.clone();
+    Box::new(Runners { proc_root, host: Mutex::new(host), asked: Mutex::new(None) })
 }
 
 struct Runners {
+    proc_root: PathBuf,
     host: Mutex<Host>,
     asked: Mutex<Option<Asked>>,
 }
@@ -277,8 +279,8 @@ impl Collector for Runners {
     async fn collect(&self, out: &mut Families) -> Result<(), CollectError> {
         let now = clock::monotonic();
         let read = self.host().read(now, clock::unix_seconds() as i64);
-        let path = PathBuf::from("/proc");
-        let snapshot = read.map_err(|source| CollectError::Read { path, source })?;
+        let path = || self.proc_root.clone();
+        let snapshot = read.map_err(|source| CollectError::Read { path: path(), source })?;
         let units = snapshot.runners.iter().filter_map(|runner| runner.unit.clone()).collect();
         fill(out, &snapshot, self.services(units).await.as_ref());
         match snapshot.runners.is_empty() {

@@ -66,8 +66,9 @@ impl Diag {
         }
         let from = if relist || self.behind { 0 } else { self.files.len().saturating_sub(ACTIVE) };
         self.behind = false;
+        let (mut opened, mut denied) = (false, false);
         for (name, position) in self.files.iter_mut().skip(from) {
-            // Gone since the listing, or not to be read: the next listing or scrape will tell.
+            // Gone since the listing: the next listing will tell.
             let Ok(stat) = folder.stat(name) else { continue };
             if stat.st_ino != position.inode {
                 *position = Position { inode: stat.st_ino, ..Position::default() };
@@ -76,11 +77,19 @@ impl Diag {
             if size == position.offset {
                 continue;
             }
-            let Ok(file) = folder.file(Path::new(name)) else { continue };
+            let file = match folder.file(Path::new(name)) {
+                Ok(file) => file,
+                Err(error) => {
+                    denied |= error.kind() == io::ErrorKind::PermissionDenied;
+                    continue;
+                }
+            };
+            opened = true;
             self.skipped_bytes += skip(position, file.metadata()?.size());
             self.behind |= !read_on(&file, position, jobs, budget)?;
         }
-        self.caught_up |= !self.behind;
+        // Logs of which we may read none tell of no jobs, which is not the same as none.
+        self.caught_up |= !self.behind && (opened || !denied);
         Ok(())
     }
 

@@ -199,14 +199,10 @@ impl Tracked {
         let space =
             [("_work", work), (DIAG, logs.ok())].into_iter().filter_map(|(name, folder)| {
                 let stat = rustix::fs::fstatvfs(folder?.as_fd()).ok()?;
-                Some((
-                    name,
-                    Space {
-                        avail_bytes: (stat.f_bavail * stat.f_frsize) as f64,
-                        size_bytes: (stat.f_blocks * stat.f_frsize) as f64,
-                        files_free: stat.f_ffree as f64,
-                    },
-                ))
+                // A file system of a user's own making may claim any number of blocks.
+                let bytes = |blocks: u64| blocks as f64 * stat.f_frsize as f64;
+                let (avail_bytes, size_bytes) = (bytes(stat.f_bavail), bytes(stat.f_blocks));
+                Some((name, Space { avail_bytes, size_bytes, files_free: stat.f_ffree as f64 }))
             });
         Runner {
             name: install.name.clone(),
