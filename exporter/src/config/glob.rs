@@ -34,24 +34,26 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     pattern.iter().skip(p).all(|c| *c == '*')
 }
 
+/// As `matches`, for the name of a file: a hidden one fits only a pattern that begins with a dot.
+pub fn matches_name(pattern: &str, name: &str) -> bool {
+    name.starts_with('.') == pattern.starts_with('.') && matches(pattern, name)
+}
+
 pub fn is_wild(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
 /// The files that a path names, sorted; wildcards may stand in its last name only.
 ///
-/// A path without wildcards names itself, there or not; hidden files match only a pattern that
-/// begins with a dot.
+/// A path without wildcards names itself, there or not.
 pub fn expand(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let Some(pattern) = name.filter(|name| is_wild(name)) else { return vec![path.to_owned()] };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return Vec::new() };
-    let fits =
-        |name: &str| name.starts_with('.') == pattern.starts_with('.') && matches(&pattern, name);
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
-        .filter(|name| name.to_str().is_some_and(fits))
+        .filter(|name| name.to_str().is_some_and(|name| matches_name(&pattern, name)))
         .map(|name| path.with_file_name(name))
         .filter(|path| path.is_file())
         .take(MAX_FILES)
@@ -77,6 +79,15 @@ mod tests {
             ("[a]", "a", false),
         ] {
             assert_eq!(matches(pattern, text), want, "{pattern} on {text}");
+        }
+        for (pattern, name, want) in [
+            ("actions-runner*", "actions-runner-8", true),
+            ("actions-runner*", "my-actions-runner", false),
+            ("*", ".hidden", false),
+            ("?hidden", ".hidden", false),
+            (".*", ".hidden", true),
+        ] {
+            assert_eq!(matches_name(pattern, name), want, "{pattern} on {name}");
         }
         assert!(!matches(&format!("{}b", "*a".repeat(60)), &"a".repeat(500)), "hostile, and ends");
     }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use super::beneath::Folder;
+use crate::config::glob::{is_wild, matches_name};
 
 /// Where people and images put the agent, or a folder of agents, when the configuration names
 /// nothing.
@@ -42,7 +43,7 @@ pub(super) fn find<T>(
     let mut left = MOST_FOLDERS;
     for pattern in patterns {
         let names: Vec<&OsStr> = pattern.components().map(Component::as_os_str).collect();
-        let fixed = names.iter().position(|name| is_wild(name)).unwrap_or(names.len());
+        let fixed = names.iter().position(|name| name.to_str().is_some_and(is_wild)).unwrap_or(names.len());
         let start: PathBuf = names[..fixed].iter().collect();
         // A place that is not there is the usual case, one that we may not read a permission the
         // administrator gives or not.
@@ -77,11 +78,14 @@ fn expand(
     reached: &mut dyn FnMut(PathBuf, Folder),
 ) {
     let Some((name, rest)) = names.split_first() else { return reached(path, folder) };
-    let mut matching = match is_wild(name) {
-        true => folder.names(MOST_NAMES).unwrap_or_default(),
-        false => vec![name.to_os_string()],
+    let mut matching = match name.to_str().filter(|name| is_wild(name)) {
+        Some(pattern) => {
+            let mut names = folder.names(MOST_NAMES).unwrap_or_default();
+            names.retain(|name| name.to_str().is_some_and(|name| matches_name(pattern, name)));
+            names
+        }
+        None => vec![name.to_os_string()],
     };
-    matching.retain(|candidate| matches(name, candidate));
     matching.sort();
     for candidate in matching {
         if *left == 0 {
@@ -94,60 +98,9 @@ fn expand(
     }
 }
 
-fn is_wild(name: &OsStr) -> bool {
-    name.as_encoded_bytes().iter().any(|byte| matches!(byte, b'*' | b'?'))
-}
-
-/// Shell rules for `*` and `?`; hidden names match only a pattern that begins with a dot.
-fn matches(pattern: &OsStr, name: &OsStr) -> bool {
-    let (pattern, name) = (pattern.as_encoded_bytes(), name.as_encoded_bytes());
-    if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
-        return false;
-    }
-    // Greedy with one point to come back to, so that no pattern takes more than quadratic time.
-    let (mut at, mut from, mut back) = (0, 0, None);
-    while at < name.len() {
-        match pattern.get(from) {
-            Some(b'*') => {
-                back = Some((from, at));
-                from += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == name[at] => {
-                at += 1;
-                from += 1;
-            }
-            _ => {
-                let Some((star, taken)) = back else { return false };
-                back = Some((star, taken + 1));
-                at = taken + 1;
-                from = star + 1;
-            }
-        }
-    }
-    pattern[from..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_as_in_a_shell() {
-        for (pattern, name, want) in [
-            ("actions-runner*", "actions-runner", true),
-            ("actions-runner*", "actions-runner-8", true),
-            ("actions-runner*", "my-actions-runner", false),
-            ("*", ".hidden", false),
-            (".*", ".hidden", true),
-            ("r?n", "run", true),
-            ("r?n", "rn", false),
-            ("*a*b", "xxaxxab", true),
-            ("*a*b", "xxaxxa", false),
-            ("a", "", false),
-        ] {
-            assert_eq!(matches(OsStr::new(pattern), OsStr::new(name)), want, "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn installations_are_found_without_following_a_symlink() {
