@@ -1,6 +1,7 @@
 //! YAML text to a checked struct, with errors that name file, place, expectation and nearest key.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -39,12 +40,18 @@ impl Invalid {
 /// Reads and parses a file; see [`parse`].
 pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, Invalid> {
     let read = |source| Invalid::Read { file: file.into(), source };
-    let size = fs::metadata(file).map_err(read)?.len();
-    if size > MAX_BYTES {
-        let found = format!("{size} bytes");
-        return Err(Invalid::value(file, "size", format!("at most {MAX_BYTES} bytes"), found));
+    let mut text = Vec::new();
+    // Some files, such as a pipe, do not tell their size beforehand.
+    File::open(file).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(read)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Invalid::value(file, "size", format!("at most {MAX_BYTES} bytes"), "more"));
     }
-    parse(file, &fs::read_to_string(file).map_err(read)?)
+    let text = String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let message = format!("expected UTF-8, found other bytes after the first {at}");
+        Invalid::Syntax { file: file.into(), message }
+    })?;
+    parse(file, &text)
 }
 
 /// Parses YAML; `file` is only for the message. An empty text is an empty mapping.
@@ -55,9 +62,21 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Invalid>
     let text = if bare { "{}" } else { text };
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let message = with_nearest(error.to_string());
+        let message = with_nearest(without_advice(error.to_string()));
         Invalid::Syntax { file: file.into(), message }
     })
+}
+
+/// Leaves out what the library has to say to a programmer.
+fn without_advice(message: String) -> String {
+    [
+        "; use Option<String>",
+        "; use Option<char>",
+        ", set DuplicateKeyPolicy in Options if acceptable",
+        "; use from_str_multiple or from_str_multiple_with_options",
+    ]
+    .iter()
+    .fold(message, |message, advice| message.replace(advice, ""))
 }
 
 /// Adds "did you mean" to serde's message about an unknown field: `found`, expected one of a, b at line …
@@ -100,6 +119,29 @@ mod tests {
         assert!(message.starts_with("a.yaml: "), "{message}");
         assert!(message.contains("line 1") && message.contains("scrape_intervall"), "{message}");
         assert!(message.contains("did you mean `scrape_interval`"), "{message}");
+    }
+
+    #[test]
+    fn advice_is_for_users() {
+        for (text, want) in [
+            ("scrape_interval: 1\nscrape_interval: 2\n", "duplicate mapping key: scrape_interval at"),
+            ("scrape_interval: 1\n---\nscrape_interval: 2\n", "multiple YAML documents detected at"),
+        ] {
+            let message = message(text);
+            assert!(message.contains(want), "{message}");
+        }
+        let text = parse::<Vec<String>>(Path::new("a.yaml"), "- null\n").unwrap_err().to_string();
+        assert!(text.contains("null into string at line 1"), "{text}");
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused_and_other_bytes_are_named() {
+        let endless = load::<Sample>(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(endless.contains("expected at most 16777216 bytes"), "{endless}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"a: \xff").unwrap();
+        let other = load::<Sample>(file.path()).unwrap_err().to_string();
+        assert!(other.contains("expected UTF-8, found other bytes after the first 3"), "{other}");
     }
 
     #[test]
