@@ -1,5 +1,6 @@
 //! A secret that never prints itself, read from a file that only its owner can read.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,9 +34,8 @@ impl Secret {
         let read = |source| SecretError::Read { path: path.into(), source };
         let file = File::open(path).map_err(read)?;
         let mode = file.metadata().map_err(read)?.mode() & 0o777;
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY")
-            .is_some_and(|folder| path.starts_with(Path::new(&folder)));
-        if mode & 0o077 != 0 && !credential {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+        if mode & 0o077 != 0 && !is_credential(path, credentials.as_deref()) {
             return Err(SecretError::Mode { path: path.into(), mode });
         }
         let mut text = String::new();
@@ -66,11 +66,29 @@ impl<'de> serde::Deserialize<'de> for Secret {
     }
 }
 
+/// Whether systemd made the file; every path begins with an empty folder's name, which is none.
+fn is_credential(path: &Path, folder: Option<&OsStr>) -> bool {
+    folder.is_some_and(|folder| !folder.is_empty() && path.starts_with(folder))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn credentials_lie_in_systemds_folder() {
+        let path = Path::new("/run/credentials/a.service/token");
+        for (folder, want) in [
+            (None, false),
+            (Some(""), false),
+            (Some("/run/credentials/a"), false),
+            (Some("/run/credentials/a.service"), true),
+        ] {
+            assert_eq!(is_credential(path, folder.map(OsStr::new)), want, "{folder:?}");
+        }
+    }
 
     #[test]
     fn refuses_what_others_can_read_and_never_prints() {
