@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::config::yaml::Invalid;
@@ -21,7 +21,7 @@ use crate::exposition::{Format, registry_families, render_all};
 use crate::metric::Families;
 use crate::process;
 use crate::scrape::{self, ScrapeMetrics, Scraper};
-use crate::server::{self, Bound, ServerError};
+use crate::server::{self, Bound, ServerError, WebConfig};
 
 /// Reads the configuration again, with the same file, environment and flags as at the start.
 pub type Source = Box<dyn Fn() -> Result<Config, Invalid> + Send + Sync>;
@@ -38,6 +38,8 @@ pub struct App {
     registry: Registry,
     scrapes: ScrapeMetrics,
     reloads: Reloads,
+    /// `listen` and `web` as they were at the start.
+    started: (String, WebConfig),
     /// One reload at a time.
     reloading: Mutex<()>,
 }
@@ -70,7 +72,9 @@ impl App {
         let scrapes = ScrapeMetrics::new(&mut registry);
         let scraper = Arc::new(Scraper::new(config, scrapes.clone(), None));
         let scraper = RwLock::new(scraper);
-        Arc::new(App { scraper, source, registry, scrapes, reloads, reloading: Mutex::new(()) })
+        let started = (config.listen.clone(), config.web.clone());
+        let reloading = Mutex::default();
+        Arc::new(App { scraper, source, registry, scrapes, reloads, started, reloading })
     }
 
     /// `/`, `/metrics`, `/-/healthy`, `/-/ready`, and `POST /-/reload` where there is a source.
@@ -112,6 +116,10 @@ impl App {
         *scraper = Arc::new(Scraper::new(&config, self.scrapes.clone(), Some(&scraper)));
         self.reloads.succeeded();
         info!("configuration reloaded");
+        let (listen, web) = &self.started;
+        if (&config.listen, &config.web) != (listen, web) {
+            warn!("listen or web changed, which takes effect at the next start");
+        }
         Ok(())
     }
 }

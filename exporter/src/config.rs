@@ -70,6 +70,10 @@ impl Config {
             return Err(Invalid::value(file, "listen", expected, &self.listen));
         }
         self.web.check(file)?;
+        if self.web.protect_loopback && self.web.users.is_empty() {
+            let expected = "false, as there are no web.users and so nobody could read";
+            return Err(Invalid::value(file, "web.protect_loopback", expected, "true"));
+        }
         let Collectors { timeout, on, off, host, runner } = &self.collectors;
         if !(Duration::from_millis(1)..=Duration::from_secs(600)).contains(timeout) {
             let found = duration::format(*timeout);
@@ -136,6 +140,9 @@ mod tests {
             ),
             ("web: { users: { ann: { role: root } } }", "line 1"),
             ("web: { tls: { cert_file: a } }", "key_file"),
+            ("web: { protect_loopback: true }", "web.protect_loopback: expected false, as there"),
+            ("web: { hosts: [\"https://ci.example.org\"] }", "web.hosts: expected a name without"),
+            ("web: { hosts: [\"ci.example.org:9610\"] }", "found ci.example.org:9610"),
             (
                 "collectors: { host: { proc_root: relative } }",
                 "host.proc_root: expected an absolute path",

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::http::HeaderMap;
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pitcrew_exporter::app::App;
 use pitcrew_exporter::config::Config;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use pitcrew_exporter::exposition::Format;
+use pitcrew_exporter::server::ServerError;
 use pitcrew_exporter::{collectors, lifecycle, metrics_md, scrape, server};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -56,9 +58,8 @@ enum Command {
     Run {
         #[command(flatten)]
         settings: Settings,
-        /// Serve everybody beyond loopback, without TLS and users
-        #[arg(long, env = "PITCREW_EXPORTER_INSECURE_LISTEN")]
-        insecure_listen: bool,
+        #[command(flatten)]
+        exposure: Exposure,
     },
     /// Print the metrics once and exit
     Once {
@@ -71,6 +72,8 @@ enum Command {
     Check {
         #[command(flatten)]
         settings: Settings,
+        #[command(flatten)]
+        exposure: Exposure,
         /// Print METRICS.md instead
         #[arg(long)]
         metrics_md: bool,
@@ -89,8 +92,15 @@ struct Settings {
     #[arg(long, value_name = "FILTER", env = "PITCREW_EXPORTER_LOG", default_value = "info")]
     log: String,
     /// Log JSON objects instead of lines
-    #[arg(long, env = "PITCREW_EXPORTER_LOG_JSON")]
+    #[arg(long, env = "PITCREW_EXPORTER_LOG_JSON", value_parser = BoolishValueParser::new())]
     log_json: bool,
+}
+
+#[derive(Args)]
+struct Exposure {
+    /// Serve beyond loopback without TLS, and to everybody if there are no web.users
+    #[arg(long, env = "PITCREW_EXPORTER_INSECURE_LISTEN", value_parser = BoolishValueParser::new())]
+    insecure_listen: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -102,19 +112,22 @@ enum Text {
 fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().ok();
     let result = match Cli::parse().command {
-        Command::Run { settings, insecure_listen } => {
-            with_config(settings, |settings, config| run(settings, config, insecure_listen))
+        Command::Run { settings, exposure } => {
+            with_config(settings, |settings, config| run(settings, config, &exposure))
         }
         Command::Once { settings, format } => {
             with_config(settings, |_, config| once(&config, format))
         }
-        Command::Check { settings, metrics_md } => {
-            with_config(settings, |_, config| check(&config, metrics_md))
+        Command::Check { settings, exposure, metrics_md } => {
+            with_config(settings, |_, config| check(&config, &exposure, metrics_md))
         }
     };
     result.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
-        ExitCode::FAILURE
+        match error.downcast_ref() {
+            None | Some(ServerError::Bind { .. }) => ExitCode::FAILURE,
+            Some(_) => ExitCode::from(BAD_CONFIG),
+        }
     })
 }
 
@@ -159,16 +172,18 @@ fn load(file: Option<&Path>, listen: Option<&str>) -> Result<Config, Invalid> {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(collectors::COLLECTORS.len() * 2 + 8)
+        // As many as are needed: all collectors may hang, and file systems hang by the dozen.
+        .max_blocking_threads(collectors::COLLECTORS.len() + 128)
         .thread_keep_alive(Duration::from_secs(90))
         .build()
         .context("cannot start the runtime")
 }
 
-fn run(settings: Settings, config: Config, insecure_listen: bool) -> anyhow::Result<ExitCode> {
+fn run(settings: Settings, config: Config, exposure: &Exposure) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
+        let Exposure { insecure_listen } = *exposure;
         let bound = server::bind(&config.listen, &config.web, insecure_listen).await?;
         let app = App::new(
             &config,
@@ -201,14 +216,12 @@ fn once(config: &Config, format: Text) -> anyhow::Result<ExitCode> {
     print(&page)
 }
 
-fn check(config: &Config, metrics_md: bool) -> anyhow::Result<ExitCode> {
+fn check(config: &Config, exposure: &Exposure, metrics_md: bool) -> anyhow::Result<ExitCode> {
     if metrics_md {
         return print(&metrics_md::render());
     }
-    if let Err(error) = config.web.check_files() {
-        complain(&format!("{:#}", anyhow::Error::new(error)));
-        return Ok(ExitCode::from(BAD_CONFIG));
-    }
+    let listener = server::check(&config.listen, &config.web, exposure.insecure_listen);
+    runtime()?.block_on(listener)?;
     let mut text = format!("configuration is good; would serve {} and collect:\n", config.listen);
     for entry in scrape::enabled(config) {
         text.push_str(&format!("  {:<12} {} metric families\n", entry.name, entry.descs.len()));

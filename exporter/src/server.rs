@@ -35,7 +35,7 @@ const REQUEST_TIME_OUT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(3);
 
 /// `web` in both programs' configuration.
-#[derive(Debug, Clone, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
     pub tls: Option<Tls>,
@@ -47,7 +47,7 @@ pub struct WebConfig {
     pub hosts: Vec<String>,
 }
 
-#[derive(Debug, Clone, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// PEM, the server's own certificate first.
@@ -57,7 +57,7 @@ pub struct Tls {
 }
 
 /// One of `password_file` (HTTP basic) and `token_file` (bearer).
-#[derive(Debug, Clone, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     pub password_file: Option<PathBuf>,
@@ -79,7 +79,17 @@ impl WebConfig {
                 return Err(Invalid::value(file, key, "a name without a colon", name.clone()));
             }
         }
-        Ok(())
+        let is_name = |host: &&String| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            !host.is_empty() && host.chars().all(plain)
+        };
+        match self.hosts.iter().find(|host| !is_name(host)) {
+            Some(host) => {
+                let expected = "a name without scheme and port, such as ci.example.org";
+                Err(Invalid::value(file, "web.hosts", expected, host))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes relative paths begin at `folder`.
@@ -90,13 +100,6 @@ impl WebConfig {
         for path in files.chain(secrets.flatten()) {
             *path = folder.join(&path);
         }
-    }
-
-    /// Reads every secret and certificate once, to find out whether it can be used.
-    pub fn check_files(&self) -> Result<(), ServerError> {
-        Gate::new(self, true)?;
-        self.tls.as_ref().map(tls::acceptor).transpose()?;
-        Ok(())
     }
 }
 
@@ -156,11 +159,14 @@ impl Bound {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("cannot listen on {listen}: expected an address and port such as 127.0.0.1:9610")]
+    #[error("listen: expected an address and port such as 127.0.0.1:9610, found {listen}")]
+    Address { listen: String, source: io::Error },
+    /// The one error that is not the configuration's: somebody else has the port, or it needs rights.
+    #[error("cannot listen on {listen}")]
     Bind { listen: String, source: io::Error },
     #[error(
         "refusing to listen on {address}: beyond loopback it needs web.tls and web.users \
-         (--insecure-listen says that everybody may read)"
+         (--insecure-listen does without TLS, and lets everybody read if there are no users)"
     )]
     Exposed { address: SocketAddr },
     #[error("web.users.{user}")]
@@ -180,8 +186,36 @@ pub async fn bind(
     insecure_listen: bool,
 ) -> Result<Bound, ServerError> {
     let failed = |source| ServerError::Bind { listen: listen.to_owned(), source };
+    let Rules { addresses, tls, gate } = rules(listen, web, insecure_listen).await?;
+    let listener = TcpListener::bind(addresses.as_slice()).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound { listener, address, tls, gate })
+}
+
+/// Refuses what [`bind`] would refuse, and takes no address.
+pub async fn check(
+    listen: &str,
+    web: &WebConfig,
+    insecure_listen: bool,
+) -> Result<(), ServerError> {
+    rules(listen, web, insecure_listen).await.map(drop)
+}
+
+/// All that a listener needs but its socket.
+struct Rules {
+    addresses: Vec<SocketAddr>,
+    tls: Option<TlsAcceptor>,
+    gate: Gate,
+}
+
+async fn rules(
+    listen: &str,
+    web: &WebConfig,
+    insecure_listen: bool,
+) -> Result<Rules, ServerError> {
+    let unknown = |source| ServerError::Address { listen: listen.to_owned(), source };
     let tls = web.tls.as_ref().map(tls::acceptor).transpose()?;
-    let addresses: Vec<_> = tokio::net::lookup_host(listen).await.map_err(failed)?.collect();
+    let addresses: Vec<_> = tokio::net::lookup_host(listen).await.map_err(unknown)?.collect();
     let beyond = addresses.iter().find(|address| !address.ip().to_canonical().is_loopback());
     let guarded = tls.is_some() && !web.users.is_empty();
     if let Some(address) = beyond
@@ -190,11 +224,10 @@ pub async fn bind(
     {
         return Err(ServerError::Exposed { address: *address });
     }
-    let anonymous_reads = if beyond.is_some() { !guarded } else { !web.protect_loopback };
+    // Who named users means them, with TLS or without.
+    let anonymous_reads = !web.protect_loopback && (beyond.is_none() || web.users.is_empty());
     let gate = Gate::new(web, anonymous_reads)?;
-    let listener = TcpListener::bind(addresses.as_slice()).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address, tls, gate })
+    Ok(Rules { addresses, tls, gate })
 }
 
 /// Serves until `stop`, then lets requests under way end for up to three seconds.

@@ -83,9 +83,29 @@ fn bad_configuration_ends_with_2_and_says_where() {
     let (code, _, stderr) = output(&["run", "--config", "/no/such/file.yaml"]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("cannot read /no/such/file.yaml: No such file"), "{stderr}");
-    let (code, _, stderr) = output(&["run", "--listen", "0.0.0.0:0"]);
-    assert_ne!(code, Some(0));
-    assert!(stderr.contains("refusing to listen on 0.0.0.0"), "{stderr}");
+    // What `run` refuses, `check` refuses in the same words.
+    let open = folder.file("exporter.yaml", &user);
+    let open = open.to_str().unwrap();
+    for (args, want) in [
+        (["--listen", "0.0.0.0:0"], "refusing to listen on 0.0.0.0"),
+        (["--listen", "9610:nowhere:0"], "listen: expected an address and port"),
+        (["--config", open], "web.users.ann: secret file"),
+    ] {
+        let run = output(&["run", args[0], args[1], "--log", "off"]);
+        let check = output(&["check", args[0], args[1], "--log", "off"]);
+        assert_eq!(run, check, "{args:?}");
+        assert!(run.0 == Some(2) && run.2.contains(want), "{run:?}");
+    }
+    let (code, _, stderr) = output(&["check", "--listen", "0.0.0.0:0", "--insecure-listen"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let mut by_environment = program(&["check", "--listen", "0.0.0.0:0"]);
+    let status = by_environment.env("PITCREW_EXPORTER_INSECURE_LISTEN", "1").output().unwrap().status;
+    assert_eq!(status.code(), Some(0));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let (code, _, stderr) = output(&["run", "--listen", &taken]);
+    assert_eq!(code, Some(1), "the configuration is good");
+    assert!(stderr.contains("cannot listen on 127.0.0.1") && stderr.contains("in use"), "{stderr}");
     let (code, _, stderr) = output(&["once", "--log", "=,=,"]);
     assert_eq!(code, Some(2), "{stderr}");
 }
@@ -222,6 +242,10 @@ fn reloads_and_keeps_the_old_configuration_when_the_new_one_is_bad() {
     exporter.signal(Signal::HUP);
     wait_for(&exporter.lines, "configuration reloaded");
     assert!(!page().contains("node_load1"));
+    folder.file("exporter.yaml", "collectors: { off: [loadavg] }\n");
+    exporter.signal(Signal::HUP);
+    // The users stay as they were at the start, and the log says so.
+    wait_for(&exporter.lines, "takes effect at the next start");
     write("colectors: {}\n");
     exporter.signal(Signal::HUP);
     let line = wait_for(&exporter.lines, "reload failed");

@@ -14,12 +14,52 @@ async fn refuses_to_be_exposed() {
     bind("localhost:0", &web, false).await.unwrap();
     for listen in ["", "9610", "127.0.0.1:99999", "no such host:1"] {
         let refused = bind(listen, &web, false).await;
-        assert!(matches!(refused, Err(ServerError::Bind { .. })), "{listen}: {refused:?}");
+        assert!(matches!(refused, Err(ServerError::Address { .. })), "{listen}: {refused:?}");
     }
+    let bound = bind("127.0.0.1:0", &web, false).await.unwrap();
+    let taken = bound.local_addr().to_string();
+    let refused = bind(&taken, &web, false).await;
+    assert!(matches!(refused, Err(ServerError::Bind { .. })), "{refused:?}");
+    // `check` says the same about all but the socket.
+    check(&taken, &web, false).await.unwrap();
+    assert!(matches!(check("0.0.0.0:0", &web, false).await, Err(ServerError::Exposed { .. })));
+    check("0.0.0.0:0", &web, true).await.unwrap();
+    assert!(matches!(check("9610", &web, true).await, Err(ServerError::Address { .. })));
     let tls = Tls { cert_file: "/no/cert".into(), key_file: "/no/key".into() };
     let web = WebConfig { tls: Some(tls), ..WebConfig::default() };
     let refused = bind("127.0.0.1:0", &web, false).await;
     assert!(matches!(refused, Err(ServerError::Pem { .. })), "{refused:?}");
+    assert!(matches!(check("127.0.0.1:0", &web, false).await, Err(ServerError::Pem { .. })));
+}
+
+/// Users that were named are asked for wherever they were meant, TLS or not.
+#[tokio::test]
+async fn users_are_asked_for_without_tls_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "t0ken\n").unwrap();
+    std::fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let user = User { password_file: None, token_file: Some(token), role: Role::Viewer };
+    let users = BTreeMap::from([("prometheus".to_owned(), user)]);
+    for (listen, users, protect_loopback, want) in [
+        ("127.0.0.1:0", &users, false, "HTTP/1.1 200"),
+        ("127.0.0.1:0", &users, true, "HTTP/1.1 401"),
+        ("0.0.0.0:0", &users, false, "HTTP/1.1 401"),
+        ("0.0.0.0:0", &BTreeMap::new(), false, "HTTP/1.1 200"),
+        ("0.0.0.0:0", &BTreeMap::new(), true, "HTTP/1.1 401"),
+    ] {
+        let web = WebConfig { users: users.clone(), protect_loopback, ..WebConfig::default() };
+        let bound = bind(listen, &web, true).await.unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], bound.local_addr().port()));
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let server = tokio::spawn(serve(bound, router, stop.clone()));
+        let request = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let answer = ask(address, request).await;
+        assert!(answer.starts_with(want), "{listen} {web:?}: {answer}");
+        stop.cancel();
+        server.await.unwrap().unwrap();
+    }
 }
 
 async fn ask(address: SocketAddr, request: &str) -> String {
