@@ -208,11 +208,7 @@ struct Rules {
     gate: Gate,
 }
 
-async fn rules(
-    listen: &str,
-    web: &WebConfig,
-    insecure_listen: bool,
-) -> Result<Rules, ServerError> {
+async fn rules(listen: &str, web: &WebConfig, insecure_listen: bool) -> Result<Rules, ServerError> {
     let unknown = |source| ServerError::Address { listen: listen.to_owned(), source };
     let tls = web.tls.as_ref().map(tls::acceptor).transpose()?;
     let addresses: Vec<_> = tokio::net::lookup_host(listen).await.map_err(unknown)?.collect();

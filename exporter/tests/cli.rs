@@ -99,7 +99,8 @@ fn bad_configuration_ends_with_2_and_says_where() {
     let (code, _, stderr) = output(&["check", "--listen", "0.0.0.0:0", "--insecure-listen"]);
     assert_eq!(code, Some(0), "{stderr}");
     let mut by_environment = program(&["check", "--listen", "0.0.0.0:0"]);
-    let status = by_environment.env("PITCREW_EXPORTER_INSECURE_LISTEN", "1").output().unwrap().status;
+    let status =
+        by_environment.env("PITCREW_EXPORTER_INSECURE_LISTEN", "1").output().unwrap().status;
     assert_eq!(status.code(), Some(0));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();

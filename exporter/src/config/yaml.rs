@@ -124,8 +124,14 @@ mod tests {
     #[test]
     fn advice_is_for_users() {
         for (text, want) in [
-            ("scrape_interval: 1\nscrape_interval: 2\n", "duplicate mapping key: scrape_interval at"),
-            ("scrape_interval: 1\n---\nscrape_interval: 2\n", "multiple YAML documents detected at"),
+            (
+                "scrape_interval: 1\nscrape_interval: 2\n",
+                "duplicate mapping key: scrape_interval at",
+            ),
+            (
+                "scrape_interval: 1\n---\nscrape_interval: 2\n",
+                "multiple YAML documents detected at",
+            ),
         ] {
             let message = message(text);
             assert!(message.contains(want), "{message}");

@@ -96,8 +96,7 @@ fn stuck_space(_: &Path) -> io::Result<Space> {
 #[tokio::test]
 async fn dead_mounts_hold_a_bounded_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
-    let table: String =
-        (0..100).map(|at| format!("nas:/{at} /stuck/{at} nfs rw 0 0\n")).collect();
+    let table: String = (0..100).map(|at| format!("nas:/{at} /stuck/{at} nfs rw 0 0\n")).collect();
     fs::write(folder.path().join("mounts"), table).unwrap();
     let mut config = Config::default();
     config.collectors.host.proc_root = folder.path().into();

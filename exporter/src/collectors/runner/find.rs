@@ -43,7 +43,8 @@ pub(super) fn find<T>(
     let mut left = MOST_FOLDERS;
     for pattern in patterns {
         let names: Vec<&OsStr> = pattern.components().map(Component::as_os_str).collect();
-        let fixed = names.iter().position(|name| name.to_str().is_some_and(is_wild)).unwrap_or(names.len());
+        let fixed =
+            names.iter().position(|name| name.to_str().is_some_and(is_wild)).unwrap_or(names.len());
         let start: PathBuf = names[..fixed].iter().collect();
         // A place that is not there is the usual case, one that we may not read a permission the
         // administrator gives or not.
