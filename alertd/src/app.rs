@@ -7,9 +7,11 @@ mod web;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use pitcrew_exporter::lifecycle::{self, Signals};
 use pitcrew_exporter::server::{self, Bound};
-use pitcrew_exporter::{app as exporter, config as exporter_config, lifecycle};
+use pitcrew_exporter::{app as exporter, config as exporter_config};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -48,6 +50,7 @@ pub struct App {
     start: Start,
     bound: Bound,
     core: Core,
+    signals: Signals,
 }
 
 impl App {
@@ -56,6 +59,7 @@ impl App {
     /// # Errors
     /// When the configuration is wrong, the data directory is in use, or the address is taken.
     pub async fn open(source: Source, start: Start) -> anyhow::Result<App> {
+        let signals = Signals::catch().context("cannot catch signals")?;
         let loaded = match &source {
             Source::File(file) => config::load(file)?,
             Source::Made(loaded) => Loaded::clone(loaded),
@@ -71,7 +75,7 @@ impl App {
         if let Some(host) = config.external_url.as_deref().and_then(web::host) {
             bound = bound.with_host(&host);
         }
-        Ok(App { source, loaded, start, bound, core })
+        Ok(App { source, loaded, start, bound, core, signals })
     }
 
     /// Where the page is.
@@ -88,7 +92,8 @@ impl App {
     /// # Errors
     /// When a part cannot be set up, or ends although nothing asked it to.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let App { source, mut loaded, start, bound, core } = self;
+        let App { source, mut loaded, start, bound, core, signals } = self;
+        let github = generation::github(&core, &loaded)?;
         let (wishes, mut reloads) = mpsc::channel::<Reload>(1);
         let tasks = TaskTracker::new();
         let guard = || stop.clone().drop_guard();
@@ -113,10 +118,10 @@ impl App {
                 answer.await.ok();
             }
         };
-        tasks.spawn(signals(on_signal, stop.clone(), guard()));
+        tasks.spawn(signals.obey(on_signal, stop.clone(), guard()));
         tasks.spawn(lifecycle::watchdog(stop.clone()));
 
-        let mut generation = Generation::start(&core, &loaded, start.eager, &stop)?;
+        let mut generation = Generation::start(&core, &loaded, github, start.eager, &stop)?;
         front.show(generation.router());
         lifecycle::ready();
         let mut failed = None;
@@ -129,12 +134,15 @@ impl App {
                 }
                 Some(reply) = reloads.recv() => reply,
             };
-            let answer = match reread(&source) {
-                Ok(new) => {
-                    generation.end().await;
+            // Whatever can be wrong is found out before the old generation ends.
+            let new = reread(&source).map_err(anyhow::Error::from);
+            let new = new.and_then(|new| Ok((generation::github(&core, &new)?, new)));
+            let answer = match new {
+                Ok((github, new)) => {
+                    generation.end(Instant::now() + generation::DRAIN).await;
                     say_what_stays(&loaded, &new);
                     core.scrape_settings(new.scrape.clone());
-                    generation = Generation::start(&core, &new, start.eager, &stop)?;
+                    generation = Generation::start(&core, &new, github, start.eager, &stop)?;
                     front.show(generation.router());
                     loaded = new;
                     core.reloaded(true);
@@ -143,7 +151,7 @@ impl App {
                 }
                 Err(error) => {
                     core.reloaded(false);
-                    let error = format!("{:#}", anyhow::Error::from(error));
+                    let error = format!("{error:#}");
                     error!(error, "reload failed, the old configuration stays");
                     Err(error)
                 }
@@ -151,9 +159,10 @@ impl App {
             reply.send(answer).ok();
         }
         stop.cancel();
-        generation.end().await;
+        let end = Instant::now() + generation::DRAIN;
+        generation.end(end).await;
         tasks.close();
-        if tokio::time::timeout(generation::DRAIN, tasks.wait()).await.is_err() {
+        if timeout_at(end, tasks.wait()).await.is_err() {
             warn!(left = tasks.len(), "stopped before every task had ended");
         }
         failed.map_or(Ok(()), Err)
@@ -169,19 +178,14 @@ fn reread(source: &Source) -> Result<Loaded, ConfigError> {
 
 /// What is fixed at the start keeps its old value; the log says so.
 fn say_what_stays(old: &Loaded, new: &Loaded) {
-    let (old, new) = (&old.config, &new.config);
-    if old.listen != new.listen || old.data_dir != new.data_dir {
-        warn!(listen = old.listen, "listen and data_dir change at the next start");
-    }
-}
-
-async fn signals(
-    reload: impl AsyncFnMut(),
-    stop: CancellationToken,
-    guard: tokio_util::sync::DropGuard,
-) {
-    if let Err(error) = lifecycle::signals(reload, stop, guard).await {
-        error!(%error, "cannot wait for signals");
+    let fixed = |Loaded { config, .. }: &Loaded| {
+        format!(
+            "{:?}",
+            (&config.listen, &config.data_dir, &config.web, &config.metrics, &config.query)
+        )
+    };
+    if fixed(old) != fixed(new) {
+        warn!("listen, data_dir, web, metrics and query change at the next start");
     }
 }
 

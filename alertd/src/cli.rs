@@ -20,7 +20,19 @@ use clap::{Parser, Subcommand};
 /// Start with `pitcrew-alertd up`: it needs no configuration and prints where to look.
 /// For a fleet, write alertd.yaml, let `check config` read it, then `run --config alertd.yaml`.
 #[derive(Debug, Parser)]
-#[command(name = "pitcrew-alertd", version, max_term_width = 100)]
+#[command(
+    name = "pitcrew-alertd",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  pitcrew-alertd up                                 watch this host: http://127.0.0.1:9611/
+  pitcrew-alertd check config alertd.yaml           is the file good?
+  pitcrew-alertd run --config alertd.yaml           watch a fleet; `run --help` shows the file
+  pitcrew-alertd query 'up == 0'                    ask the one that runs
+  pitcrew-alertd pool show                          who has the label, and why
+  PITCREW_LOG=debug pitcrew-alertd up               log more"
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -64,7 +76,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::run(args).await,
         Command::Run(args) => run::run(args).await,
-        Command::Check(Check::Config(args)) => check::run(args),
+        Command::Check(Check::Config(args)) => check::run(args).await,
         Command::Test(Test::Rules(args)) => test_rules::run(args),
         Command::Test(Test::Promql(args)) => test_promql::run(args),
         Command::Check(Check::Rules(args)) => check_rules::run(args),

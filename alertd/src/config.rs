@@ -7,7 +7,8 @@ use std::time::Duration;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use pitcrew_exporter::config::{duration, glob};
 use pitcrew_exporter::github::config::GithubConfig;
-use pitcrew_exporter::server::WebConfig;
+use pitcrew_exporter::github::error::GithubError;
+use pitcrew_exporter::server::{ServerError, WebConfig};
 use serde::Deserialize;
 
 use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
@@ -105,6 +106,11 @@ pub enum ConfigError {
     Invalid(#[from] Invalid),
     #[error(transparent)]
     Rules(#[from] RuleErrors),
+    /// Found by reading the files that `web` names, or in what `listen` means.
+    #[error(transparent)]
+    Web(#[from] ServerError),
+    #[error("github")]
+    Github(#[from] GithubError),
 }
 
 /// Reads alertd.yaml and every file that it names; relative paths begin at its folder.

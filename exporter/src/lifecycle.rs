@@ -3,38 +3,57 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info};
 
-/// Ends with SIGTERM, SIGINT or `stop`; each SIGHUP calls `reload`.
-///
-/// Its end, even by a panic, drops the guard and so stops the program.
-pub async fn signals(
-    mut reload: impl AsyncFnMut(),
-    stop: CancellationToken,
-    _stops_when_this_ends: DropGuard,
-) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = stop.cancelled() => break,
-            _ = hang_up.recv() => {
-                let mut state = vec![NotifyState::Reloading];
-                state.extend(NotifyState::monotonic_usec_now());
-                notify(&state);
-                reload().await;
-                notify(&[NotifyState::Ready]);
-            }
-        }
+/// SIGTERM, SIGINT and SIGHUP, caught from [`Signals::catch`] on; what comes early waits.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From here on these signals no longer kill the program. Must run within a tokio runtime.
+    pub fn catch() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
-    info!("stopping");
-    notify(&[NotifyState::Stopping]);
-    Ok(())
+
+    /// Ends with SIGTERM, SIGINT or `stop`, in the middle of a reload too; each SIGHUP calls
+    /// `reload`.
+    ///
+    /// Its end, even by a panic, drops the guard and so stops the program.
+    pub async fn obey(
+        mut self,
+        mut reload: impl AsyncFnMut(),
+        stop: CancellationToken,
+        _stops_when_this_ends: DropGuard,
+    ) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                () = stop.cancelled() => break,
+                _ = self.hang_up.recv() => {}
+            }
+            let mut state = vec![NotifyState::Reloading];
+            state.extend(NotifyState::monotonic_usec_now());
+            notify(&state);
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                () = reload() => {}
+            }
+            notify(&[NotifyState::Ready]);
+        }
+        info!("stopping");
+        notify(&[NotifyState::Stopping]);
+    }
 }
 
 /// Tells systemd that the program is ready to serve.

@@ -13,6 +13,7 @@ use pitcrew_exporter::app::App;
 use pitcrew_exporter::config::Config;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use pitcrew_exporter::exposition::Format;
+use pitcrew_exporter::lifecycle::Signals;
 use pitcrew_exporter::server::ServerError;
 use pitcrew_exporter::{collectors, lifecycle, metrics_md, scrape, server};
 use tokio_util::sync::CancellationToken;
@@ -183,6 +184,7 @@ fn run(settings: Settings, config: Config, exposure: &Exposure) -> anyhow::Resul
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
+        let signals = Signals::catch().context("cannot catch signals")?;
         let Exposure { insecure_listen } = *exposure;
         let bound = server::bind(&config.listen, &config.web, insecure_listen).await?;
         let app = App::new(
@@ -192,10 +194,8 @@ fn run(settings: Settings, config: Config, exposure: &Exposure) -> anyhow::Resul
         let reloaded = Arc::clone(&app);
         // The outcome of a reload is in the log and the metric.
         let reload = async move || drop(reloaded.reload());
-        tokio::spawn(lifecycle::signals(reload, stop.clone(), stop.clone().drop_guard()));
+        tokio::spawn(signals.obey(reload, stop.clone(), stop.clone().drop_guard()));
         tokio::spawn(lifecycle::watchdog(stop.clone()));
-        // The signals' task has its turn first: from here on SIGHUP reloads instead of killing.
-        tokio::task::yield_now().await;
         lifecycle::ready();
         server::serve(bound, app.router(), stop).await?;
         anyhow::Ok(())

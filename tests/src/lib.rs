@@ -9,6 +9,7 @@ pub mod fake_runner;
 pub mod fake_smtp;
 pub mod fake_target;
 pub mod fake_webhook;
+pub mod live;
 pub mod peers;
 pub mod process;
 pub mod programs;

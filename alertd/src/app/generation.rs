@@ -7,6 +7,7 @@ use anyhow::Context;
 use axum::Router;
 use pitcrew_exporter::github::Github;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -24,14 +25,26 @@ use crate::route::{self, Enrich};
 use crate::rules::template::Surroundings;
 use crate::rules::{self, Engine};
 
-/// Longest wait for the tasks of a generation, or of the program, to end.
-pub(super) const DRAIN: Duration = Duration::from_secs(4);
+/// Longest wait for the tasks of a generation, or of the program, to end. Delivery takes up to
+/// three seconds of it.
+pub(super) const DRAIN: Duration = Duration::from_millis(4300);
+/// Of this, for rules and pools.
+const DRAIN_SOURCES: Duration = Duration::from_secs(1);
 /// Batches of alerts on their way from rules to routing.
 const INBOX: usize = 256;
 /// Orders from people on their way to the pools.
 const COMMANDS: usize = 16;
 /// With an eager start, every group is evaluated within this time.
 const FIRST_EVALUATION: Duration = Duration::from_secs(1);
+
+/// The client of the pools' GitHub; reads the credential's file.
+///
+/// # Errors
+/// When that cannot be used.
+pub(super) fn github(core: &Core, loaded: &Loaded) -> anyhow::Result<Option<Github>> {
+    let config = loaded.config.github.as_ref().filter(|_| !loaded.config.pools.is_empty());
+    config.map(|github| Github::new(github, core.github.clone())).transpose().context("github")
+}
 
 pub(super) struct Generation {
     /// Ends the sources: rules and pools.
@@ -49,6 +62,7 @@ impl Generation {
     pub(super) fn start(
         core: &Core,
         loaded: &Loaded,
+        github: Option<Github>,
         eager: bool,
         stop: &CancellationToken,
     ) -> anyhow::Result<Generation> {
@@ -91,8 +105,7 @@ impl Generation {
 
         let (command, commands) = mpsc::channel(COMMANDS);
         let (show, pools) = watch::channel(Arc::new(PoolsView::default()));
-        if let Some(github) = config.github.as_ref().filter(|_| !config.pools.is_empty()) {
-            let github = Github::new(github, core.github.clone()).context("github")?;
+        if let Some(github) = github {
             let work = actions::run(Actions {
                 config: config.actions.clone(),
                 roster,
@@ -156,16 +169,17 @@ impl Generation {
         }
     }
 
-    /// Sources first, then routing when its inbox has closed, then delivery.
-    pub(super) async fn end(&self) {
+    /// Sources first, then routing when its inbox has closed, then delivery; all by `deadline`.
+    pub(super) async fn end(&self, deadline: Instant) {
         self.stop.cancel();
         self.sources.close();
-        if tokio::time::timeout(DRAIN / 2, self.sources.wait()).await.is_err() {
+        let sources = deadline.min(Instant::now() + DRAIN_SOURCES);
+        if timeout_at(sources, self.sources.wait()).await.is_err() {
             warn!(left = self.sources.len(), "parts did not end in time");
         }
         self.drained.cancel();
         self.delivery.close();
-        if tokio::time::timeout(DRAIN, self.delivery.wait()).await.is_err() {
+        if timeout_at(deadline, self.delivery.wait()).await.is_err() {
             warn!("delivery did not end in time; what is in the outbox is sent at the next start");
         }
     }

@@ -1,23 +1,31 @@
 //! `check config FILE`: everything that can be said about a configuration without side effects.
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config;
+use pitcrew_exporter::github::Github;
+use pitcrew_exporter::github::metrics::GithubMetrics;
+use pitcrew_exporter::server;
+use prometheus_client::registry::Registry;
+
+use crate::config::{self, ConfigError, Loaded};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Configuration files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// As for `run`
+    #[arg(long)]
+    insecure_listen: bool,
 }
 
 /// Prints one line a file. A file that is wrong gives exit code 2.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut wrong = 0;
     for file in &args.files {
-        match config::load(file) {
+        match load(file, args.insecure_listen).await {
             Ok(loaded) => println!(
                 "{}: ok: {} scrape configurations, {} rule groups, {} pools",
                 file.display(),
@@ -32,4 +40,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// Also reads the secrets and certificates that are otherwise read at the start.
+async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError> {
+    let loaded = config::load(file)?;
+    server::check(&loaded.config.listen, &loaded.config.web, insecure_listen).await?;
+    if let Some(github) = &loaded.config.github {
+        Github::new(github, GithubMetrics::new(&mut Registry::default(), "pitcrew_alertd"))?;
+    }
+    Ok(loaded)
 }

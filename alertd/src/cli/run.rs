@@ -8,6 +8,29 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, App, Source, Start};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+alertd.yaml; every key is optional, relative paths begin at its folder:
+  listen: 127.0.0.1:9611
+  data_dir: data                            # state and the operator token
+  external_url: https://pitcrew.example.org
+  global: { scrape_interval: 30s, evaluation_interval: 1m }
+  scrape_configs:                           # as Prometheus has them
+    - { job_name: pitcrew-exporter, static_configs: [{ targets: ['192.168.0.201:9610'] }] }
+  rule_files: [rules/*.yaml]                # Prometheus rule files
+  notifications: alertmanager.yaml          # in Alertmanager's format
+  github: { auth: { token_file: github-token } }
+  pools:
+    - name: ci
+      label: ci-active                      # what workflows ask for in runs-on
+      scope: { repository: owner/name }
+      trust: shadow                         # then approve, then auto
+      members:
+        - { name: primary, runners: ['dell-*'], instances: ['192.168.0.201:9610'], capacity: 8 }
+        - { name: backup, runners: ['spare-*'], instances: ['192.168.0.202:9610'], capacity: 4 }
+
+`pitcrew-alertd check config FILE` says what is wrong with it. SIGHUP, and POST /-/reload with the
+operator token, read it again; a bad file changes nothing. PITCREW_LOG=debug logs more.
+Beyond loopback it serves only with web.tls and web.users, or with --insecure-listen.")]
 pub struct Args {
     /// alertd.yaml
     #[arg(long, env = "PITCREW_CONFIG", value_name = "FILE")]

@@ -42,6 +42,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data_dir = data_dir.context("no HOME to keep state in: say --data-dir DIR")?;
     let bound = exporter_address().await?;
     let exporter_url = bound.local_addr().to_string();
+    let usual = exporter_url == exporter::DEFAULT_LISTEN;
+    let why = if usual { "" } else { " (port 9610 is taken)" };
     let loaded = built_in(&args.listen, &data_dir, &exporter_url)?;
     let rules: usize = loaded.groups.iter().map(|group| group.rules.len()).sum();
     let start = Start {
@@ -52,7 +54,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let app = App::open(Source::Made(Box::new(loaded)), start).await?;
     println!("Pitcrew is watching this host.");
     println!("  page      {}/", app.url());
-    println!("  exporter  http://{exporter_url}/metrics");
+    println!("  exporter  http://{exporter_url}/metrics{why}");
     println!("  rules     {rules} bundled; alerts are shown on the page, nobody is told yet");
     println!("  data      {}", data_dir.display());
     println!("Ctrl-C ends it. For a fleet: pitcrew-alertd run --config alertd.yaml");
