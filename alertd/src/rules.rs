@@ -3,7 +3,6 @@
 pub mod alerting;
 mod evaluation;
 pub mod file;
-pub mod glob;
 pub mod group;
 pub mod metrics;
 pub mod recording;
@@ -68,8 +67,11 @@ pub struct Settings {
     pub resend_delay: Duration,
     /// The longest time without evaluation after which alerts of an earlier run are still believed.
     pub outage_tolerance: Duration,
-    /// How long a firing alert is kept alive while its rule cannot be evaluated.
+    /// How long a firing alert is kept alive while its rule cannot be evaluated, or while the scrape
+    /// of its target fails.
     pub keep_unverified: Duration,
+    /// When the store holds again what rules look at, if it was empty at the start.
+    pub store_filled_at: Timestamp,
     /// With a time, the first evaluation of every group comes within it; else at the group's phase.
     pub first_within: Option<Duration>,
     pub around: Surroundings,
@@ -105,6 +107,7 @@ impl Default for Settings {
             resend_delay: Duration::from_secs(60),
             outage_tolerance: Duration::from_secs(3600),
             keep_unverified: Duration::from_secs(3600),
+            store_filled_at: Timestamp::default(),
             first_within: None,
             around: Surroundings::default(),
             options: Options::default(),
@@ -148,6 +151,7 @@ impl Engine {
             around: settings.around.clone(),
             resend_delay: settings.resend_delay,
             keep_unverified: settings.keep_unverified,
+            store_filled_at: settings.store_filled_at,
         };
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let permits = Semaphore::new(cores * 2);

@@ -22,6 +22,7 @@ use crate::config::Loaded;
 use crate::db::outbox::Outbox;
 use crate::db::{Db, DbError};
 use crate::model::querier::Store;
+use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
 use crate::route::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
@@ -49,6 +50,7 @@ pub(super) struct Core {
     pub(super) github: GithubMetrics,
     scrape: ScrapeMetrics,
     settings: watch::Sender<Arc<Settings>>,
+    began: Timestamp,
     own: Arc<Own>,
 }
 
@@ -86,12 +88,21 @@ impl Core {
             scrape: ScrapeMetrics::new(&mut registry),
             targets: Targets::default(),
             settings: watch::Sender::new(Arc::new(loaded.scrape.clone())),
+            began: clock::now(),
             own: Arc::new(Own { registry: Mutex::new(registry), ..own }),
             db,
             tsdb,
         };
         core.reloaded(true);
         Ok(core)
+    }
+
+    /// When every target has been scraped twice since the program began with an empty store: from
+    /// then on a rate that is missing is missing.
+    pub(super) fn store_filled_at(&self, settings: &Settings) -> Timestamp {
+        let timing = settings.jobs.iter().map(|job| job.timing(&settings.global));
+        let twice = timing.map(|(interval, timeout)| interval.saturating_mul(2) + timeout);
+        self.began.plus(twice.max().unwrap_or_default())
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {

@@ -124,6 +124,7 @@ impl Generation {
 
         let settings = rules::Settings {
             evaluation_interval: config.global.evaluation_interval,
+            store_filled_at: core.store_filled_at(&loaded.scrape),
             first_within: eager.then_some(FIRST_EVALUATION),
             around: Surroundings {
                 external_labels: Labels::from_pairs(

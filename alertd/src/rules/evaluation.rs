@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::alerting::{self, Seen, Timing};
 use super::file::{AlertingSpec, RuleSpec};
-use super::group::{Context, Evaluated, Rule, Send};
+use super::group::{Context, Evaluated, Kept, Rule, Send};
 use super::recording;
 use super::status::Health;
 use super::template::{QueryFn, Scope, table_link};
-use crate::model::alert::AlertState;
+use crate::model::alert::{AlertInstance, AlertState};
 use crate::model::labels::{ALERT_NAME, Labels, METRIC_NAME};
+use crate::model::matcher::Matcher;
 use crate::model::sample::{Sample, Timestamp, stale_marker};
 use crate::promql::{self, Value, syntax::Expr};
 
@@ -59,25 +60,60 @@ impl Run<'_> {
     ) -> Result<(), String> {
         let mut seen = self.seen(alerting, elements)?;
         let timing = Timing { hold: alerting.hold, keep_firing: alerting.keep_firing_for };
-        let known: Vec<Labels> = rule.instances.keys().cloned().collect();
-        let mut after = BTreeMap::new();
-        for labels in known {
-            let before = rule.instances.get(&labels);
-            let instance = alerting::next(before, seen.remove(&labels), timing, self.at);
-            after.extend(instance.map(|instance| (labels, instance)));
+        let (mut after, mut kept) = (BTreeMap::new(), BTreeMap::new());
+        for (labels, before) in &rule.instances {
+            let element = seen.remove(labels);
+            if element.is_some() {
+                rule.unseen.remove(labels);
+            } else if let Some(why) = self.doubt(before, rule.unseen.contains(labels))? {
+                let since = rule.kept.get(labels).map_or(self.at, |kept| kept.since);
+                if self.at.since(since) < self.context.keep_unverified {
+                    kept.insert(labels.clone(), Kept { since, why });
+                    after.insert(labels.clone(), before.clone());
+                    continue;
+                }
+            }
+            let instance = alerting::next(Some(before), element, timing, self.at);
+            after.extend(instance.map(|instance| (labels.clone(), instance)));
         }
         for (labels, element) in seen {
             let instance = alerting::next(None, Some(element), timing, self.at);
             after.extend(instance.map(|instance| (labels, instance)));
         }
-        rule.instances = after;
+        (rule.instances, rule.kept) = (after, kept);
+        rule.unseen.retain(|labels| rule.instances.contains_key(labels));
         let alive = rule.instances.values().filter(|one| one.state != AlertState::Inactive).count();
         let checked = self.check_limit(alive, "alerts");
         if checked.is_err() {
             // As Prometheus: which of them to keep would be chance.
             rule.instances.clear();
+            rule.kept.clear();
         }
         checked
+    }
+
+    /// Why an alert that the expression does not yield may hold all the same, if so: the store has
+    /// not been filled again since a restart, or the scrape of the alert's target fails now.
+    fn doubt(&self, instance: &AlertInstance, unseen: bool) -> Result<Option<String>, String> {
+        if instance.state == AlertState::Inactive || self.context.keep_unverified.is_zero() {
+            return Ok(None);
+        }
+        if unseen && self.at < self.context.store_filled_at {
+            return Ok(Some("restarted, and its data is not there again yet".to_owned()));
+        }
+        let Some(target) = instance.labels.get("instance") else { return Ok(None) };
+        if instance.state != AlertState::Firing {
+            return Ok(None);
+        }
+        let job = instance.labels.get("job").map(|job| Matcher::equal("job", job));
+        let up = [Matcher::equal(METRIC_NAME, "up"), Matcher::equal("instance", target)];
+        let up: Vec<Matcher> = up.into_iter().chain(job).collect();
+        let from = self.sample_at.minus(self.context.options.lookback);
+        let found = self.context.store.select(&up, from, self.sample_at);
+        let found = found.map_err(|error| error.to_string())?;
+        let mut last = found.iter().filter_map(|series| series.samples.last());
+        let fails = last.any(|sample| sample.value == 0.0);
+        Ok(fails.then(|| format!("the scrape of {target} fails")))
     }
 
     fn seen(
@@ -125,9 +161,12 @@ impl Run<'_> {
             if !alerting::needs_sending(instance, self.at, self.context.resend_delay) {
                 continue;
             }
-            let marked = error
+            let doubt = error.map(|error| (since, error));
+            let kept = || rule.kept.get(labels).map(|kept| (kept.since, kept.why.as_str()));
+            let marked = doubt
+                .or_else(kept)
                 .filter(|_| instance.state == AlertState::Firing)
-                .map(|error| alerting::unverified(instance, since, error));
+                .map(|(since, why)| alerting::unverified(instance, since, why));
             let shown = marked.as_ref().unwrap_or(instance);
             let until = self.at.plus(self.lease);
             alerts.push(alerting::told(shown, until, &around.external_labels, &url));

@@ -5,12 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pitcrew_exporter::config::duration;
 use pitcrew_exporter::config::yaml::{self, Invalid};
+use pitcrew_exporter::config::{duration, glob};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::glob;
 use super::template::Template;
 use crate::model::labels::METRIC_NAME;
 use crate::promql::{self, syntax::Expr};

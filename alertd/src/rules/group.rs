@@ -26,8 +26,12 @@ pub struct Context {
     pub options: Options,
     pub around: Surroundings,
     pub resend_delay: Duration,
-    /// How long a firing alert is kept alive while its rule cannot be evaluated.
+    /// How long a firing alert is kept alive while its rule cannot be evaluated, or while the scrape
+    /// of its target fails.
     pub keep_unverified: Duration,
+    /// Until then the store may lack what it held before the restart, and an alert of the last run
+    /// that is not found again is not taken for one that ended.
+    pub store_filled_at: Timestamp,
 }
 
 /// How far an evaluation is, and the ways to end it early.
@@ -71,11 +75,21 @@ pub(super) struct Rule {
     key: RuleKey,
     /// By the final labels of the alert.
     pub(super) instances: BTreeMap<Labels, AlertInstance>,
+    /// Alerts of an earlier run that no evaluation has found again yet.
+    pub(super) unseen: HashSet<Labels>,
+    /// Alerts kept alive although the expression did not yield them.
+    pub(super) kept: BTreeMap<Labels, Kept>,
     /// The series that the last evaluation wrote.
     pub(super) written: HashSet<Labels>,
     pub(super) health: Health,
     evaluated_at: Option<Timestamp>,
     took: Duration,
+}
+
+/// Why an alert is kept alive although nothing shows that it still holds.
+pub(super) struct Kept {
+    pub(super) since: Timestamp,
+    pub(super) why: String,
 }
 
 /// Takes alerts for routing; `false` when there was no room for them.
@@ -99,6 +113,8 @@ impl Group {
             rules.push(Rule {
                 key,
                 instances: BTreeMap::new(),
+                unseen: HashSet::new(),
+                kept: BTreeMap::new(),
                 written: HashSet::new(),
                 health: Health::Unknown,
                 evaluated_at: None,
@@ -141,6 +157,7 @@ impl Group {
         let series = alerting::samples(&stored.instance, now);
         rule.written.extend(series.into_iter().map(|(labels, _)| labels));
         let instance = alerting::carried_over(stored.instance.clone(), alerting.hold, now);
+        rule.unseen.insert(labels.clone());
         rule.instances.insert(labels, instance);
         true
     }
@@ -249,9 +266,11 @@ impl Group {
 
 impl Rule {
     fn status(&self, spec: &RuleSpec) -> RuleStatus {
-        let shown = |instance: &AlertInstance| match &self.health {
-            Health::Failing { since, error } => alerting::unverified(instance, *since, error),
-            Health::Unknown | Health::Ok => instance.clone(),
+        let shown = |instance: &AlertInstance| match (&self.health, self.kept.get(&instance.labels))
+        {
+            (Health::Failing { since, error }, _) => alerting::unverified(instance, *since, error),
+            (_, Some(kept)) => alerting::unverified(instance, kept.since, &kept.why),
+            (Health::Unknown | Health::Ok, None) => instance.clone(),
         };
         let alive = self.instances.values().filter(|one| one.state != AlertState::Inactive);
         RuleStatus {

@@ -1,7 +1,7 @@
 //! Shell-like patterns: `*` and `?` within one name.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Files that one pattern may name.
 const MAX_FILES: usize = 1000;
@@ -43,23 +43,44 @@ pub fn is_wild(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// The files that a path names, sorted; wildcards may stand in its last name only.
+/// The files that a path names, sorted; wildcards may stand in any of its names.
 ///
-/// A path without wildcards names itself, there or not.
+/// A path without wildcards names itself, there or not; hidden names match only a pattern that
+/// begins with a dot.
 pub fn expand(path: &Path) -> Vec<PathBuf> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let Some(pattern) = name.filter(|name| is_wild(name)) else { return vec![path.to_owned()] };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return Vec::new() };
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.file_name()))
-        .filter(|name| name.to_str().is_some_and(|name| matches_name(&pattern, name)))
-        .map(|name| path.with_file_name(name))
-        .filter(|path| path.is_file())
-        .take(MAX_FILES)
-        .collect();
+    let (mut found, mut wild) = (vec![PathBuf::new()], false);
+    for part in path.components() {
+        let name = match part {
+            Component::Normal(name) => name.to_str().filter(|name| is_wild(name)),
+            _ => None,
+        };
+        match name {
+            None => found.iter_mut().for_each(|path| path.push(part)),
+            Some(pattern) => {
+                wild = true;
+                let within = found.iter().flat_map(|folder| matching(folder, pattern));
+                found = within.take(MAX_FILES).collect();
+            }
+        }
+    }
+    if !wild {
+        return vec![path.to_owned()];
+    }
+    found.retain(|path| path.is_file());
     found.sort();
     found
+}
+
+/// What lies in `folder` under a name that fits.
+fn matching(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let Ok(entries) = fs::read_dir(here) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| matches_name(pattern, name))
+        .map(|name| folder.join(name))
+        .take(MAX_FILES)
+        .collect()
 }
 
 #[cfg(test)]
@@ -103,5 +124,17 @@ mod tests {
         assert_eq!(found, ["a.yaml", "b.yaml"].map(|name| folder.path().join(name)));
         assert_eq!(expand(Path::new("/nowhere/at/all")), [Path::new("/nowhere/at/all")]);
         assert!(expand(Path::new("/nowhere/*")).is_empty());
+        fs::create_dir(folder.path().join("b")).unwrap();
+        fs::write(folder.path().join("b/a.yaml"), "").unwrap();
+        for (pattern, want) in [
+            ("?/*.yaml", vec!["b/a.yaml"]),
+            ("*/a.yaml", vec!["b/a.yaml"]),
+            ("*/none.yaml", vec![]),
+            (".h*", vec![".hidden.yaml"]),
+        ] {
+            let found = expand(&folder.path().join(pattern));
+            let want: Vec<_> = want.iter().map(|name| folder.path().join(name)).collect();
+            assert_eq!(found, want, "{pattern}");
+        }
     }
 }

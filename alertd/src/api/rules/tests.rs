@@ -43,6 +43,7 @@ fn view() -> View {
         around: Default::default(),
         resend_delay: Duration::from_secs(60),
         keep_unverified: Duration::from_secs(60),
+        store_filled_at: Timestamp::default(),
     };
     let specs = file::parse(Path::new("r.yaml"), RULES).unwrap();
     let minute = Duration::from_secs(60);

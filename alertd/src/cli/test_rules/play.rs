@@ -40,6 +40,7 @@ pub(super) fn play(file: &TestFile, test: &Test, groups: &[GroupSpec]) -> Vec<Re
         },
         resend_delay: Duration::from_secs(60),
         keep_unverified: Duration::ZERO,
+        store_filled_at: Timestamp::default(),
     };
     let mut groups: Vec<Group> =
         groups.iter().map(|spec| Group::new(spec.clone(), interval, Duration::ZERO)).collect();

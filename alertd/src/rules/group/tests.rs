@@ -72,6 +72,7 @@ impl Bench {
             },
             resend_delay: Duration::from_secs(60),
             keep_unverified: Duration::from_secs(300),
+            store_filled_at: Timestamp::default(),
         };
         let group = Group::new(spec, Duration::from_secs(60), Duration::ZERO);
         Bench { store, context, group, told: Vec::new(), room: true }
@@ -311,6 +312,85 @@ fn a_firing_alert_stays_alive_while_its_rule_fails() {
         bench.told.iter().map(|alert| (alert.labels.get("i"), alert.ends_at)).collect();
     assert_eq!(ended[0], (Some("1"), Timestamp(630_000)));
     assert!(bench.told.iter().all(|alert| !alert.annotations.contains_key(UNVERIFIED)));
+}
+
+#[test]
+fn a_firing_alert_stays_alive_while_the_scrape_of_its_target_fails() {
+    let mut bench = Bench::new("  - {alert: High, expr: y > 1}\n");
+    let put = |bench: &Bench, second: i64, name: &str, value: f64| {
+        let labels = Labels::from_pairs([("__name__", name), ("instance", "a:1"), ("job", "j")]);
+        let sample = Sample { timestamp: Timestamp(second * 1000), value };
+        bench.store.append(&[(labels, sample)]).unwrap();
+    };
+    let stale = crate::model::sample::stale_marker();
+    put(&bench, 0, "up", 1.0);
+    put(&bench, 0, "y", 5.0);
+    bench.evaluate(0);
+    put(&bench, 30, "y", stale);
+    for second in (30..330).step_by(30) {
+        put(&bench, second, "up", 0.0);
+        bench.evaluate(second);
+        assert_eq!(bench.states(), [AlertState::Firing], "{second}");
+        let shown: Vec<_> = bench.group.status().instances().collect();
+        let mark = &shown[0].annotations[UNVERIFIED];
+        assert!(mark.ends_with("00:00:30.000Z: the scrape of a:1 fails"), "{mark}");
+        assert!(bench.told.iter().all(|alert| !alert.is_resolved(Timestamp(second * 1000))));
+        assert!(bench.told.iter().all(|alert| alert.annotations.contains_key(UNVERIFIED)));
+    }
+    // Five minutes are up.
+    put(&bench, 330, "up", 0.0);
+    bench.evaluate(330);
+    assert!(bench.states().is_empty() && bench.told[0].is_resolved(Timestamp(330_000)));
+    // A series that ends while its target answers ends its alert at once, and a target that is no
+    // longer scraped keeps nothing alive.
+    for (up, from) in [(1.0, 400), (stale, 600)] {
+        put(&bench, from, "up", 1.0);
+        put(&bench, from, "y", 5.0);
+        bench.evaluate(from);
+        assert_eq!(bench.states(), [AlertState::Firing]);
+        put(&bench, from + 30, "up", up);
+        put(&bench, from + 30, "y", stale);
+        bench.evaluate(from + 30);
+        assert!(bench.states().is_empty(), "{up}");
+    }
+}
+
+#[test]
+fn an_alert_of_the_last_run_waits_for_the_store_to_be_filled() {
+    let mut first = Bench::new(HIGH);
+    first.put(0, &[("1", 5.0), ("2", 5.0)]);
+    first.put(45, &[("3", 5.0)]);
+    for second in [0, 30, 60] {
+        first.evaluate(second);
+    }
+    let mut bench = Bench::new(HIGH);
+    bench.context.store_filled_at = Timestamp(200_000);
+    for (rule, instance) in first.group.changes(Duration::ZERO).unwrap().changed {
+        let stored = StoredAlert { rule, instance, evaluated_at: Timestamp(60_000) };
+        assert!(bench.group.restore(&stored, Timestamp(90_000)));
+    }
+    use AlertState::{Firing, Pending};
+    bench.evaluate(90);
+    assert_eq!(bench.states(), [Firing, Firing, Pending], "an empty store ends nothing");
+    assert!(bench.told.is_empty());
+    bench.put(120, &[("1", 5.0), ("3", 5.0)]);
+    bench.evaluate(120);
+    assert_eq!(bench.states(), [Firing, Firing, Firing], "since 60 s all the same");
+    let marked = |bench: &Bench| {
+        let all: Vec<_> = bench.group.status().instances().collect();
+        all.iter().map(|one| one.annotations.contains_key(UNVERIFIED)).collect::<Vec<_>>()
+    };
+    assert_eq!(marked(&bench), [false, true, false]);
+    // One that was found again ends as ever.
+    bench.put(150, &[("3", 0.0)]);
+    bench.evaluate(150);
+    assert_eq!(bench.states(), [Firing, Firing]);
+    // The other one when the store has been filled and still does not show it.
+    bench.evaluate(210);
+    assert_eq!((bench.states(), marked(&bench)), (vec![Firing], vec![false]));
+    let ended: Vec<_> =
+        bench.told.iter().filter(|one| one.is_resolved(Timestamp(210_000))).collect();
+    assert!(ended.iter().any(|alert| alert.labels.get("i") == Some("2")), "{:?}", bench.told);
 }
 
 #[test]
