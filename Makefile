@@ -11,7 +11,7 @@ demo: ## a simulated fleet, a fault, the failover before your eyes
 	$(CARGO) run --locked -p pitcrew-tests --bin demo
 
 test: peers check programs ## everything: formatting, lints, unit and integration tests
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 check:
 	$(CARGO) fmt --all --check
