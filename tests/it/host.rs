@@ -28,8 +28,17 @@ const SAME: [&str; 12] = [
     "filefd",
 ];
 
-/// What those collectors of node_exporter have beside the names of Pitcrew.
+/// What those collectors of node_exporter have beside the names of Pitcrew; some of it only on real
+/// hardware or beside udev.
 const LEFT_OUT: &[&str] = &[
+    "node_cpu_core_throttles_total",
+    "node_cpu_isolated",
+    "node_cpu_package_throttles_total",
+    "node_disk_ata_rotation_rate_rpm",
+    "node_disk_ata_write_cache",
+    "node_disk_ata_write_cache_enabled",
+    "node_disk_device_mapper_info",
+    "node_disk_filesystem_info",
     "node_network_receive_nohandler_total",
     "node_time_clocksource_available_info",
     "node_time_clocksource_current_info",
@@ -175,6 +184,11 @@ fn differences(before: &Page, theirs: &Page, after: &Page) -> (Vec<String>, BTre
         }
         compared.insert(family.to_owned());
     }
+    // Nothing either that they leave out, such as partitions and pseudo file systems.
+    let family = |series: &str| series.split('{').next().unwrap_or("").to_owned();
+    let more = after.series.keys().filter(|series| compared.contains(&family(series)));
+    let more = more.filter(|series| !theirs.series.contains_key(*series));
+    wrong.extend(more.map(|series| format!("{series}: not there")));
     (wrong, compared)
 }
 

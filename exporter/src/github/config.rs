@@ -75,15 +75,21 @@ impl GithubConfig {
         if !(self.budget_share > 0.0 && self.budget_share <= 1.0) {
             return wrong("budget_share", "above 0, at most 1", self.budget_share.to_string());
         }
-        if self.timeout.is_zero() {
-            return wrong("timeout", "above 0s", duration::format(self.timeout));
+        if self.timeout.is_zero() || self.timeout > LONGEST {
+            return wrong("timeout", "above 0s, at most 10m", duration::format(self.timeout));
         }
-        if self.write_burst == 0 {
-            return wrong("write_burst", "at least 1", "0".to_owned());
+        if !(1..=1000).contains(&self.write_burst) {
+            return wrong("write_burst", "1 to 1000", self.write_burst.to_string());
+        }
+        if self.write_spacing > LONGEST {
+            return wrong("write_spacing", "at most 10m", duration::format(self.write_spacing));
         }
         Ok(())
     }
 }
+
+/// Upper bound of every time above: a person waits for the answer.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The URL, if a token may be sent there; the error is what was expected.
 pub(super) fn base(url: &str) -> Result<Uri, &'static str> {
@@ -191,7 +197,13 @@ mod tests {
             ("auth: { token_file: /t }\nbudget_share: 0", "above 0, at most 1"),
             ("auth: { token_file: /t }\nbudget_share: .nan", "above 0, at most 1"),
             ("auth: { token_file: /t }\ntimeout: 0s", "above 0s"),
-            ("auth: { token_file: /t }\nwrite_burst: 0", "at least 1"),
+            ("auth: { token_file: /t }\ntimeout: 99999y", "at most 10m"),
+            ("auth: { token_file: /t }\nwrite_burst: 0", "1 to 1000, found 0"),
+            ("auth: { token_file: /t }\nwrite_burst: 4294967295", "1 to 1000"),
+            (
+                "auth: { token_file: /t }\nwrite_spacing: 99999y",
+                "write_spacing: expected at most 10m",
+            ),
         ] {
             let message = checked(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");

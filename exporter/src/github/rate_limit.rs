@@ -101,9 +101,10 @@ impl RateLimit {
             self.strikes = 0;
             return;
         }
-        let until_reset = match report {
+        let until_reset = match *report {
             Report { remaining: Some(0), reset: Some(reset), date: Some(date), .. } => {
-                u64::try_from(reset - date).ok().map(|seconds| Duration::from_secs(seconds + 1))
+                let seconds = u64::try_from(reset.saturating_sub(date)).ok();
+                seconds.map(|seconds| Duration::from_secs(seconds.saturating_add(1)))
             }
             _ => None,
         };
@@ -123,7 +124,7 @@ impl RateLimit {
         else {
             return;
         };
-        let left = u64::try_from(reset - report.date.unwrap_or(reset)).unwrap_or(0);
+        let left = u64::try_from(reset.saturating_sub(report.date.unwrap_or(reset))).unwrap_or(0);
         let ends = now + Duration::from_secs(left).min(LONGEST_PAUSE);
         let spent = match &self.window {
             Some(window) if window.reset == reset => window.spent,

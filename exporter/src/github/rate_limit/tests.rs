@@ -29,6 +29,7 @@ fn refusals_wait_as_github_says() {
     let absurd = Report { retry_after: Some(Duration::MAX), ..named };
     let at_once = Report { retry_after: Some(seconds(0)), ..named };
     let past = Report { refused: true, ..report(0, 900) };
+    let endless = Report { refused: true, date: Some(-1_000), ..report(0, i64::MAX) };
     for (what, report, wait) in [
         ("retry-after", named, 30),
         ("reset", primary, 601),
@@ -37,6 +38,7 @@ fn refusals_wait_as_github_says() {
         ("absurd", absurd, 3600),
         ("at once", at_once, 1),
         ("reset in the past", past, 60),
+        ("reset at the end of time", endless, 3600),
     ] {
         let mut limit = fresh(1.0);
         limit.observe(seconds(5), &report);
