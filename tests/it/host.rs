@@ -48,6 +48,13 @@ const LEFT_OUT: &[&str] = &[
     "node_exporter_build_info",
 ];
 
+/// What node_exporter itself leaves out; Debian's package leaves out more: `lo`, `/run`, `/mnt`, `/media`.
+const EXCLUDED: [&str; 2] = [
+    "--collector.netdev.device-exclude=^$",
+    "--collector.filesystem.mount-points-exclude=\
+     ^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)",
+];
+
 /// At least this many families must have been compared.
 const COMPARED: usize = 90;
 
@@ -120,6 +127,7 @@ impl Exporter {
             "--log.level=error".to_owned(),
         ];
         arguments.extend(SAME.map(|name| format!("--collector.{name}")));
+        arguments.extend(EXCLUDED.map(str::to_owned));
         Exporter::start(&peers::node_exporter(), &arguments, &address).await
     }
 
