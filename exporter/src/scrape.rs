@@ -39,6 +39,10 @@ pub const DESCS: &[Desc] = &[DURATION, SUCCESS, LAST_SUCCESS];
 /// Left over of the scraper's own time-out, for writing and sending the page.
 const SENDING: Duration = Duration::from_millis(200);
 
+/// Who claims to wait less than this is not believed: no collector would be done, and each would
+/// count and be logged as failing.
+const SHORTEST: Duration = Duration::from_millis(50);
+
 type Label = [(&'static str, &'static str); 1];
 
 #[derive(Debug, Clone, Default)]
@@ -146,11 +150,11 @@ pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> {
         .filter(move |entry| (entry.on || named(&on, entry.name)) && !named(&off, entry.name))
 }
 
-/// How long the scraper that sent these headers can wait; `None` when it does not say.
+/// How long the scraper that sent these headers can wait; `None` when it does not say, or says nonsense.
 pub fn limit(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get("x-prometheus-scrape-timeout-seconds")?.to_str().ok()?;
     let seconds: f64 = seconds.trim().parse().ok()?;
-    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())?;
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| SHORTEST <= *time)?;
     Some(time.saturating_sub(SENDING).max(time / 2))
 }
 

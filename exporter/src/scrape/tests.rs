@@ -124,6 +124,7 @@ fn never_takes_longer_than_the_scraper_waits() {
         ("1e300", None),
         ("-1", None),
         ("0", None),
+        ("1e-9", None),
         ("NaN", None),
         ("soon", None),
         ("", None),
