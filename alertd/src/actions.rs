@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::clock;
+use crate::db::journal::Intent;
 use crate::db::pools::{Hold, RunnerPlace};
 use crate::db::{Db, DbError};
 use crate::model::alert::{ActiveAlerts, Alert};
@@ -233,7 +234,7 @@ impl Desk {
                     continue;
                 }
                 What::Hold(pool) => self.hold(pool.as_deref(), &who, &reason),
-                What::Release(pool) => self.release(pool.as_deref()),
+                What::Release(pool) => self.release(pool.as_deref(), &who, &reason),
             };
             if reply.send(answer).is_err() {
                 warn!("nobody waited for the answer to a command");
@@ -270,23 +271,45 @@ impl Desk {
         pool.map(|pool| self.known(pool)).transpose()?;
         let name = pool.unwrap_or("");
         let text = |text: &str| text.to_owned();
-        let (pool, who, reason) = (text(name), text(who), text(reason));
-        self.db.hold(&Hold { pool, who, reason, at: clock::now() })?;
+        let hold =
+            Hold { pool: text(name), who: text(who), reason: text(reason), at: clock::now() };
+        self.db.hold(&hold)?;
         self.spread()?;
+        self.note("hold", name, who, reason);
         Ok(format!("{} held", if name.is_empty() { "all pools" } else { name }))
     }
 
-    fn release(&self, pool: Option<&str>) -> Result<String, CommandError> {
+    fn release(&self, pool: Option<&str>, who: &str, reason: &str) -> Result<String, CommandError> {
         pool.map(|pool| self.known(pool)).transpose()?;
         let name = pool.unwrap_or("");
         let there = self.db.release(name)?;
         self.spread()?;
+        if there {
+            self.note("release", name, who, reason);
+        }
         let what = if name.is_empty() { "all pools" } else { name };
         let still = self.holds.borrow().iter().any(|hold| hold.pool.is_empty());
         match (there, still) {
             (true, true) => Ok(format!("{what} released; the hold on all pools stays")),
             (true, false) => Ok(format!("{what} released")),
             (false, _) => Err(CommandError::Refused(format!("no hold on {what}"))),
+        }
+    }
+
+    /// Journals who held or released what. It is done already, so a failure is only logged.
+    fn note(&self, action: &str, pool: &str, who: &str, reason: &str) {
+        let now = clock::now();
+        let intent = Intent {
+            pool: pool.to_owned(),
+            plan: format!("{action}-{}", now.0),
+            action: action.to_owned(),
+            target: if pool.is_empty() { "all pools" } else { pool }.to_owned(),
+            cause: reason.to_owned(),
+            who: who.to_owned(),
+            mode: "person".to_owned(),
+        };
+        if let Err(error) = self.db.journal_notes(&[(intent, "done")], now) {
+            error!(%error, action, pool, who, "order not journaled");
         }
     }
 

@@ -19,13 +19,13 @@ use tracing::{error, info, warn};
 use self::core::Core;
 use self::generation::Generation;
 use crate::api::operator;
-use crate::config::{self, ConfigError, Loaded};
+use crate::config::{self, ConfigError, Loaded, Overrides};
 
 /// Where the configuration comes from.
 #[derive(Debug)]
 pub enum Source {
-    /// A file, read again on reload.
-    File(PathBuf),
+    /// A file, read again on reload, and what stands in its place all the same.
+    File(PathBuf, Overrides),
     /// Made by the program; it does not change.
     Made(Box<Loaded>),
 }
@@ -61,7 +61,7 @@ impl App {
     pub async fn open(source: Source, start: Start) -> anyhow::Result<App> {
         let signals = Signals::catch().context("cannot catch signals")?;
         let loaded = match &source {
-            Source::File(file) => config::load(file)?,
+            Source::File(file, overrides) => config::load(file, overrides)?,
             Source::Made(loaded) => Loaded::clone(loaded),
         };
         let config = &loaded.config;
@@ -171,7 +171,7 @@ impl App {
 
 fn reread(source: &Source) -> Result<Loaded, ConfigError> {
     match source {
-        Source::File(file) => config::load(file),
+        Source::File(file, overrides) => config::load(file, overrides),
         Source::Made(loaded) => Ok(Loaded::clone(loaded)),
     }
 }

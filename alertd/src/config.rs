@@ -113,10 +113,28 @@ pub enum ConfigError {
     Github(#[from] GithubError),
 }
 
-/// Reads alertd.yaml and every file that it names; relative paths begin at its folder.
-pub fn load(file: &Path) -> Result<Loaded, ConfigError> {
+/// What a flag or the environment says in place of the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Overrides {
+    /// Address and port to serve on, instead of the file's
+    #[arg(long, value_name = "ADDR", env = "PITCREW_LISTEN")]
+    pub listen: Option<String>,
+    /// Where state is kept, instead of the file's
+    #[arg(long, value_name = "DIR", env = "PITCREW_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Reads alertd.yaml and every file that it names; relative paths begin at its folder, those of
+/// `overrides` at the working directory.
+pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut config: Config = yaml::load(file)?;
     config.start_paths_at(file.parent().unwrap_or(Path::new("")));
+    if let Some(listen) = &overrides.listen {
+        config.listen.clone_from(listen);
+    }
+    if let Some(data_dir) = &overrides.data_dir {
+        config.data_dir.clone_from(data_dir);
+    }
     config.load(file)
 }
 
@@ -225,10 +243,15 @@ mod tests {
         std::fs::write(folder.path().join("a.yaml"), "groups: []\n").unwrap();
         std::fs::write(&file, "rule_files: ['*.yaml']\ndata_dir: data\n").unwrap();
         // alertd.yaml itself matches the pattern and is no rule file.
-        assert!(load(&file).is_err());
+        assert!(load(&file, &Overrides::default()).is_err());
         std::fs::write(&file, "rule_files: ['a*.yaml', /nowhere]\n").unwrap();
-        assert!(load(&file).unwrap_err().to_string().contains("/nowhere"));
+        assert!(load(&file, &Overrides::default()).unwrap_err().to_string().contains("/nowhere"));
         std::fs::write(&file, "rule_files: ['?.yaml']\ndata_dir: data\n").unwrap();
-        assert_eq!(load(&file).unwrap().config.data_dir, folder.path().join("data"));
+        let loaded = load(&file, &Overrides::default()).unwrap();
+        assert_eq!(loaded.config.data_dir, folder.path().join("data"));
+        let listen = Some("127.0.0.1:1".to_owned());
+        let overrides = Overrides { listen, data_dir: Some("here".into()) };
+        let config = load(&file, &overrides).unwrap().config;
+        assert_eq!((&*config.listen, config.data_dir), ("127.0.0.1:1", PathBuf::from("here")));
     }
 }

@@ -65,7 +65,8 @@ pub struct Settings {
     pub rule_timeout: Duration,
     /// How long a firing alert rests before it is told again.
     pub resend_delay: Duration,
-    /// The longest time without evaluation after which alerts of an earlier run are still believed.
+    /// The longest time without evaluation after which the time that an alert was pending in an
+    /// earlier run still counts. A firing one is judged by the first evaluation, however late.
     pub outage_tolerance: Duration,
     /// How long a firing alert is kept alive while its rule cannot be evaluated, or while the scrape
     /// of its target fails.
@@ -138,7 +139,8 @@ impl Engine {
         let mut groups: Vec<Group> = groups.collect();
         let mut orphans = Vec::new();
         for stored in db.load_alerts()? {
-            let believed = now.since(stored.evaluated_at) <= settings.outage_tolerance;
+            let believed = stored.instance.state != AlertState::Pending
+                || now.since(stored.evaluated_at) <= settings.outage_tolerance;
             if !believed || !groups.iter_mut().any(|group| group.restore(&stored, now)) {
                 orphans.push(stored);
             }

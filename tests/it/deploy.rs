@@ -137,7 +137,7 @@ fn alertd_takes_its_file_as_it_is_and_uncommented() {
     let file = folder.path().join("alertd.yaml");
     let load = |text: &str| {
         fs::write(&file, text).unwrap();
-        pitcrew_alertd::config::load(&file).unwrap()
+        pitcrew_alertd::config::load(&file, &Default::default()).unwrap()
     };
     let shipped = load(&text("config/alertd.yaml"));
     assert!(!shipped.groups.is_empty());

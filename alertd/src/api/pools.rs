@@ -26,6 +26,8 @@ const ANSWER: Duration = Duration::from_secs(50);
 /// Longest name and reason that are kept, in characters.
 const MOST_WORDS: usize = 200;
 const MOST_ROWS: usize = 1000;
+/// The name that the listener gives to the token of the data directory.
+const OPERATOR: &str = "operator";
 
 #[derive(Clone)]
 struct Pools {
@@ -156,10 +158,7 @@ impl Pools {
             text => serde_json::from_str(text)
                 .map_err(|error| PoolsError::BadData(format!("body: {error}")))?,
         };
-        let who = match plain(&words.who) {
-            who if who.is_empty() => caller.name.to_string(),
-            who => who,
-        };
+        let who = person(&caller.name, &words.who);
         let (reply, answer) = oneshot::channel();
         let command = Command { what, who, reason: plain(&words.reason), reply };
         let full = |error: &dyn std::error::Error| unavailable("pools are not looked after", error);
@@ -200,6 +199,15 @@ fn unavailable(public: &'static str, error: &dyn std::error::Error) -> PoolsErro
     PoolsError::Unavailable(public)
 }
 
+/// Who gave the order, for the journal. Only the token of the data directory, which several persons
+/// may use, lets the caller say; a user of the configuration is who has signed in.
+fn person(caller: &str, claimed: &str) -> String {
+    match plain(claimed) {
+        claimed if caller == OPERATOR && !claimed.is_empty() => claimed,
+        _ => caller.to_owned(),
+    }
+}
+
 /// Words from outside, on one line and of bounded length.
 fn plain(text: &str) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
@@ -208,4 +216,22 @@ fn plain(text: &str) -> String {
 
 fn hundred() -> usize {
     100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_shared_token_lets_the_caller_say_who_it_is() {
+        for (caller, claimed, want) in [
+            ("operator", "ann", "ann"),
+            ("operator", " an\nn ", "an n"),
+            ("operator", "", "operator"),
+            ("bob", "ann", "bob"),
+            ("bob", "", "bob"),
+        ] {
+            assert_eq!(person(caller, claimed), want, "{caller} {claimed:?}");
+        }
+    }
 }

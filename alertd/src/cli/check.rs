@@ -9,7 +9,8 @@ use pitcrew_exporter::github::metrics::GithubMetrics;
 use pitcrew_exporter::server;
 use prometheus_client::registry::Registry;
 
-use crate::config::{self, ConfigError, Loaded};
+use crate::config::{self, ConfigError, Loaded, Overrides};
+use crate::route::config as notifications;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,12 +43,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-/// Also reads the secrets and certificates that are otherwise read at the start.
+/// Also reads the secrets and certificates that are otherwise read at the start or when used.
 async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError> {
-    let loaded = config::load(file)?;
+    let loaded = config::load(file, &Overrides::default())?;
     server::check(&loaded.config.listen, &loaded.config.web, insecure_listen).await?;
     if let Some(github) = &loaded.config.github {
         Github::new(github, GithubMetrics::new(&mut Registry::default(), "pitcrew_alertd"))?;
     }
+    if let Some(notifications) = &loaded.config.notifications {
+        notifications::check(notifications)?;
+    }
+    loaded.scrape.check_secrets(file)?;
     Ok(loaded)
 }

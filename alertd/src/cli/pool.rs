@@ -23,11 +23,17 @@ pub struct Args {
     #[command(subcommand)]
     order: Order,
     /// Address of the running alertd
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:9611")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "PITCREW_URL",
+        default_value = "http://127.0.0.1:9611"
+    )]
     url: String,
     /// Its data directory, where the operator token lies; default: that of `up` when it has one,
     /// else /var/lib/pitcrew
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "PITCREW_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// The operator token's file, if it lies elsewhere
     #[arg(long, global = true, value_name = "FILE")]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, Source, Start};
+use crate::config::Overrides;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -30,11 +31,14 @@ alertd.yaml; every key is optional, relative paths begin at its folder:
 
 `pitcrew-alertd check config FILE` says what is wrong with it. SIGHUP, and POST /-/reload with the
 operator token, read it again; a bad file changes nothing. PITCREW_LOG=debug logs more.
+Flags go before the environment, the environment before the file.
 Beyond loopback it serves only with web.tls and web.users, or with --insecure-listen.")]
 pub struct Args {
     /// alertd.yaml
     #[arg(long, env = "PITCREW_CONFIG", value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    overrides: Overrides,
     /// Listen beyond loopback without TLS and authentication
     #[arg(long)]
     insecure_listen: bool,
@@ -43,6 +47,9 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     app::log("info")?;
     let start = Start { insecure_listen: args.insecure_listen, ..Start::default() };
-    App::open(Source::File(args.config), start).await?.run(CancellationToken::new()).await?;
+    App::open(Source::File(args.config, args.overrides), start)
+        .await?
+        .run(CancellationToken::new())
+        .await?;
     Ok(ExitCode::SUCCESS)
 }

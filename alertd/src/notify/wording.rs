@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use crate::route::notification::{Notification, NotifiedAlert, common};
+use crate::rules::alerting::UNVERIFIED;
 
 /// How bad an alert is, from its `severity` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,8 @@ pub fn description(alert: &NotifiedAlert) -> &str {
     }
 }
 
-/// Where and what, in a fixed order: pool and member, then the labels that people look for first.
+/// Where and what, in a fixed order: pool and member, then the labels that people look for first,
+/// and whether the alert is only kept alive.
 pub fn facts(alert: &NotifiedAlert) -> Vec<(String, String)> {
     const FIRST: [&str; 5] = ["severity", "runner", "instance", "job", "repository"];
     let mut facts = alert.extra.clone();
@@ -66,6 +68,9 @@ pub fn facts(alert: &NotifiedAlert) -> Vec<(String, String)> {
         if let Some(value) = alert.labels.get(name) {
             facts.push((name.to_owned(), value.clone()));
         }
+    }
+    if let Some(doubt) = alert.annotations.get(UNVERIFIED) {
+        facts.push(("state".to_owned(), doubt.clone()));
     }
     facts
 }
@@ -162,6 +167,9 @@ pub(super) mod tests {
         assert_eq!(subject(&resolved), "[RESOLVED] RunnerOffline ci");
         assert_eq!(ended(&resolved.alerts[0]).unwrap(), "resolved after 4m 5s");
         assert_eq!(facts(&resolved.alerts[0])[0], ("pool".to_owned(), "ci".to_owned()));
+        resolved.alerts[0].annotations.insert(UNVERIFIED.into(), "not verified".into());
+        let state = ("state".to_owned(), "not verified".to_owned());
+        assert_eq!(facts(&resolved.alerts[0]).pop(), Some(state));
         for (seconds, want) in
             [(0, "0ms"), (59, "59s"), (240, "4m"), (3605, "1h"), (93_600, "1d 2h")]
         {

@@ -171,12 +171,13 @@ pub fn parse(file: &Path, text: &str) -> Result<Notifications, Invalid> {
 /// What `check config` says of the file: `load`, and every secret can be read.
 pub fn check(file: &Path) -> Result<Notifications, Invalid> {
     let config = load(file)?;
-    for path in config.receivers.iter().flat_map(Receiver::secret_files) {
-        Secret::read(path).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            let found = format!("{error}{}", cause.unwrap_or_default());
-            Invalid::value(file, "_file", "a file with one secret", found)
-        })?;
+    for receiver in &config.receivers {
+        for path in receiver.secret_files() {
+            Secret::read(path).map_err(|error| {
+                let key = format!("receivers[{}]", receiver.name);
+                Invalid::value(file, key, "a file with one secret", error.in_full())
+            })?;
+        }
     }
     Ok(config)
 }

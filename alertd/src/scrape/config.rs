@@ -204,6 +204,22 @@ impl Settings {
         }
         Ok(Settings { global, jobs })
     }
+
+    /// Reads every secret once, to find out whether it can be used; `file` is only for the message.
+    pub fn check_secrets(&self, file: &Path) -> Result<(), Invalid> {
+        for job in &self.jobs {
+            let password = job.basic_auth.iter().filter_map(|basic| basic.password_file.as_ref());
+            let header = job.authorization.iter();
+            let credentials = header.filter_map(|header| header.credentials_file.as_ref());
+            for path in password.chain(credentials) {
+                Secret::read(path).map_err(|error| {
+                    let key = format!("scrape_configs[{}]", job.job_name);
+                    Invalid::value(file, key, "a file with one secret", error.in_full())
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl GlobalConfig {

@@ -83,6 +83,11 @@ async fn a_global_hold_stops_everything_until_it_is_released() {
     assert_eq!(lab.db.holds().unwrap().len(), 1);
     lab.order(What::Release(None)).await.unwrap();
     lab.until_state("on_backup").await;
+    for action in ["hold", "release"] {
+        let journal = lab.db.journal_last(None, 1000).unwrap();
+        let row = journal.iter().find(|row| row.action == action).unwrap();
+        assert_eq!((&*row.target, &*row.who, &*row.cause), ("all pools", "ann", "a test"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,5 +163,5 @@ fn secret_files_lie_beside_the_file_and_are_read_by_check() {
     std::fs::write(&file, text).unwrap();
     assert!(load(&file).is_ok());
     let error = check(&file).unwrap_err().to_string();
-    assert!(error.contains("hook") && error.contains("_file"), "{error}");
+    assert!(error.contains("hook") && error.contains("receivers[a]"), "{error}");
 }
