@@ -14,6 +14,7 @@ mod notify;
 mod peers;
 mod pools;
 mod promql;
+mod restart;
 mod rules;
 mod runner;
 mod scrape;
