@@ -77,7 +77,8 @@ async fn min_healthy_is_denied_once() {
 async fn a_global_hold_stops_everything_until_it_is_released() {
     let lab = Lab::start(POOL).await;
     lab.order(What::Hold(None)).await.unwrap();
-    assert_eq!(denied(&lab).await, [row("denied_hold", "denied", 1)]);
+    let rows = [row("hold", "done", 1), row("denied_hold", "denied", 1)];
+    assert_eq!(denied(&lab).await, rows);
     let refused = lab.order(What::Failover("ci".to_owned())).await.unwrap_err();
     assert!(refused.to_string().contains("all pools are held by ann: a test"), "{refused}");
     assert_eq!(lab.db.holds().unwrap().len(), 1);
