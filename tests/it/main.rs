@@ -10,6 +10,7 @@ mod failover;
 mod github;
 mod host;
 mod licences;
+mod lifecycle;
 mod notify;
 mod peers;
 mod pools;
