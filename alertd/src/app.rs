@@ -65,6 +65,7 @@ impl App {
             Source::Made(loaded) => Loaded::clone(loaded),
         };
         let config = &loaded.config;
+        server::check(&config.listen, &config.web, start.insecure_listen).await?;
         let core = Core::open(&loaded)?;
         let token = operator::token(&config.data_dir).context("operator token")?;
         let bound = server::bind(&config.listen, &config.web, start.insecure_listen).await?;
@@ -139,7 +140,10 @@ impl App {
             let new = new.and_then(|new| Ok((generation::github(&core, &new)?, new)));
             let answer = match new {
                 Ok((github, new)) => {
-                    generation.end(Instant::now() + generation::DRAIN).await;
+                    let ending = generation.end(Instant::now() + generation::DRAIN);
+                    if stop.run_until_cancelled(ending).await.is_none() {
+                        break;
+                    }
                     say_what_stays(&loaded, &new);
                     core.scrape_settings(new.scrape.clone());
                     generation = Generation::start(&core, &new, github, start.eager, &stop)?;

@@ -154,7 +154,7 @@ impl Config {
         }
         let groups = rules::load(&paths)?;
         let notifications = match &self.notifications {
-            Some(file) => notifications::load(file)?,
+            Some(file) => notifications::check(file)?,
             None => Notifications::none(),
         };
         let notifications = Arc::new(notifications);

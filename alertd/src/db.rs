@@ -33,6 +33,8 @@ pub enum DbError {
     InUse(PathBuf),
     #[error("{path} was written by a newer version (schema {found}, this one knows {known})")]
     Newer { path: PathBuf, found: usize, known: usize },
+    #[error("cannot use database {path}")]
+    Open { path: PathBuf, source: rusqlite::Error },
     #[error("database failed")]
     Sqlite(#[from] rusqlite::Error),
     #[error("database task was stopped")]
@@ -57,8 +59,13 @@ impl Db {
             Err(TryLockError::Error(source)) => return Err(at_folder(source)),
         }
         let path = folder.join("pitcrew.db");
-        let connection = Connection::open(&path)?;
-        Db::prepare(connection, Some(lock), &path)
+        let opened = Connection::open(&path).map_err(DbError::from);
+        opened.and_then(|connection| Db::prepare(connection, Some(lock), &path)).map_err(|error| {
+            match error {
+                DbError::Sqlite(source) => DbError::Open { path, source },
+                other => other,
+            }
+        })
     }
 
     /// A database that ends with its handle, for tests and one-shot commands.

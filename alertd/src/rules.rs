@@ -173,6 +173,7 @@ impl Engine {
     /// Evaluates until `stop`, then lets evaluations that are running end.
     pub async fn run(self, stop: CancellationToken) {
         let Engine { groups, shared, orphans } = self;
+        let (none, end) = (groups.is_empty(), stop.clone());
         let mut tasks = JoinSet::new();
         // One moment for the schedule and its first slot: a first evaluation that is due at once would
         // else be a little in the past, and its turn an interval away.
@@ -195,6 +196,10 @@ impl Engine {
             if let Err(error) = ended {
                 error!(%error, "rule group ended");
             }
+        }
+        if none {
+            // Nothing to evaluate is no reason to end.
+            end.cancelled().await;
         }
     }
 }

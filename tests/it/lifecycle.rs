@@ -1,5 +1,7 @@
 //! alertd from start to end as a service manager sees it: reload, stop, kill, start again.
 
+mod disk;
+
 use std::fs;
 use std::time::Duration;
 
@@ -70,9 +72,12 @@ impl Stage {
         );
     }
 
+    fn config(&self) -> String {
+        self.folder.path().join("alertd.yaml").to_str().unwrap().to_owned()
+    }
+
     async fn start(&self) -> Live {
-        let config = self.folder.path().join("alertd.yaml");
-        let arguments = ["run", "--config", config.to_str().unwrap()];
+        let arguments = ["run", "--config", &self.config()];
         Live::ready(&programs::alertd(), &arguments, &self.address, self.folder.path()).await
     }
 
@@ -105,14 +110,11 @@ async fn sighup_takes_a_good_file_and_leaves_all_as_it_was_with_a_bad_one() {
     let stage = Stage::new().await;
     let live = stage.start().await;
     wait::until(PATIENCE, "firing", async || stage.told("Firing") == ["firing"]).await;
-    let before = alert(&live, "Firing").await;
 
     stage.write(
         "more.yaml",
         "{ groups: [{ name: g2, rules: [{ alert: Second, expr: broken == 1 }] }] }",
     );
-    fs::copy(stage.folder.path().join("rules.yaml"), stage.folder.path().join("morf.yaml"))
-        .unwrap();
     stage.configure("y", "mor?.yaml", "");
     live.signal(Signal::HUP);
     live.logs("configuration reloaded").await;
@@ -126,7 +128,8 @@ async fn sighup_takes_a_good_file_and_leaves_all_as_it_was_with_a_bad_one() {
 
     for (job, rules, want) in [
         ("y, typo: 1", "rules.yaml", "unknown field `typo`"),
-        ("y", "nothing.yaml", "rule_files: expected at least one file"),
+        ("y", "nothing*.yaml", "rule_files: expected at least one file"),
+        ("y", "nothing.yaml", "No such file"),
         ("y", "alertd.yaml", "groups"),
     ] {
         stage.configure(job, rules, "");
@@ -135,7 +138,6 @@ async fn sighup_takes_a_good_file_and_leaves_all_as_it_was_with_a_bad_one() {
             async || live.log().lines().any(|l| l.contains("reload failed") && l.contains(want));
         wait::until(PATIENCE, want, refused).await;
         wait::until(PATIENCE, "0", async || live.metric(RELOADED).await == Some(0.0)).await;
-        assert!(live.log().contains("alertd.yaml"), "{}", live.log());
         assert_eq!(state(&live, "Second").await.as_deref(), Some("firing"), "{want}");
     }
 
@@ -144,16 +146,7 @@ async fn sighup_takes_a_good_file_and_leaves_all_as_it_was_with_a_bad_one() {
     wait::until(PATIENCE, "1", async || live.metric(RELOADED).await == Some(1.0)).await;
     wait::until(PATIENCE, "second rule gone", async || state(&live, "Second").await.is_none())
         .await;
-    let after = alert(&live, "Firing").await;
-    if alert_moved(&before, &after) {
-        panic!("{before:?} became {after:?}: {}", live.log());
-    }
     assert_eq!(live.end(Signal::TERM).await.0, Some(0));
-}
-
-/// Another job or file is another rule or alert; with the same ones nothing may move.
-fn alert_moved(before: &Option<(String, String)>, after: &Option<(String, String)>) -> bool {
-    before.as_ref().map(|it| &it.0) != after.as_ref().map(|it| &it.0)
 }
 
 #[tokio::test]
@@ -300,5 +293,16 @@ async fn alerts_live_through_kill_9_and_nobody_is_told_twice() {
     let both = ["firing", "resolved"];
     wait::until(PATIENCE, "resolved", async || stage.told("Firing") == both).await;
     assert_eq!(stage.told("Marker"), ["firing"]);
+    assert_eq!(live.end(Signal::TERM).await.0, Some(0));
+}
+
+#[tokio::test]
+async fn an_empty_configuration_runs() {
+    let stage = Stage::new().await;
+    stage.write("alertd.yaml", &format!("{{ listen: '{}', data_dir: data }}", stage.address));
+    let live = stage.start().await;
+    live.signal(Signal::HUP);
+    live.logs("configuration reloaded").await;
+    assert_eq!(live.value("vector(1)").await, Some(1.0));
     assert_eq!(live.end(Signal::TERM).await.0, Some(0));
 }

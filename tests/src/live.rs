@@ -132,6 +132,11 @@ impl Live {
         wait::until(PATIENCE, text, async || self.log().contains(text)).await;
     }
 
+    /// The exit code, if it has ended by itself; -1 for a signal.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+    }
+
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().expect("still running").cast_signed()).unwrap()
     }

@@ -29,27 +29,38 @@ pub(super) const READING_POSTS: [&str; 4] =
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; \
                       frame-ancestors 'none'; base-uri 'none'";
 
-/// The routes of the generation that runs now.
+/// The routes of the generation that runs now; none at the very start.
 #[derive(Clone, Default)]
-pub(super) struct Front(Arc<RwLock<Router>>);
+pub(super) struct Front(Arc<RwLock<Option<Router>>>);
 
 impl Front {
     pub(super) fn show(&self, router: Router) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = router;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(router);
+    }
+
+    fn current(&self) -> Option<Router> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Health, metrics and reload; everything else goes to the generation.
     pub(super) fn router(&self, core: Core, reloads: mpsc::Sender<Reload>) -> Router {
-        let current = self.0.clone();
-        let pass_on = move |request: Request| {
-            let router = current.read().unwrap_or_else(PoisonError::into_inner).clone();
-            async move { router.oneshot(request).await }
+        let (front, starting) = (self.clone(), (StatusCode::SERVICE_UNAVAILABLE, "starting\n"));
+        let ready = move || async move {
+            let starts = front.current().is_none();
+            if starts { starting } else { (StatusCode::OK, "ready\n") }
+        };
+        let front = self.clone();
+        let pass_on = move |request: Request| async move {
+            match front.current() {
+                Some(router) => router.oneshot(request).await,
+                None => Ok(starting.into_response()),
+            }
         };
         Router::new()
             .route("/metrics", get(metrics))
             .with_state(core)
             .route("/-/healthy", get(|| async { "healthy\n" }))
-            .route("/-/ready", get(|| async { "ready\n" }))
+            .route("/-/ready", get(ready))
             .route("/-/reload", post(reload))
             .with_state(reloads)
             .fallback(pass_on)

@@ -168,7 +168,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Notifications, Invalid> {
     resolve(file, yaml::parse(file, text)?)
 }
 
-/// What `check config` says of the file: `load`, and every secret can be read.
+/// `load`, and every secret can be read now.
 pub fn check(file: &Path) -> Result<Notifications, Invalid> {
     let config = load(file)?;
     for receiver in &config.receivers {
