@@ -1,6 +1,7 @@
 //! Leaf types that every layer shares. Nothing here does IO or knows a clock.
 
 pub mod alert;
+pub mod causes;
 pub mod labels;
 pub mod matcher;
 pub mod querier;

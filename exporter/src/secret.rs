@@ -22,16 +22,6 @@ pub enum SecretError {
     Content { path: PathBuf, found: &'static str },
 }
 
-impl SecretError {
-    /// The error with its cause, on one line.
-    pub fn in_full(&self) -> String {
-        match self {
-            SecretError::Read { source, .. } => format!("{self}: {source}"),
-            SecretError::Mode { .. } | SecretError::Content { .. } => self.to_string(),
-        }
-    }
-}
-
 impl Secret {
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())

@@ -15,6 +15,7 @@ use super::wanted::Change;
 use crate::clock;
 use crate::db::journal::Intent;
 use crate::db::{Db, DbError};
+use crate::model::causes::causes;
 
 /// Longest wait for one call, the client's own waiting for its budget included.
 const CALL_TIME_OUT: Duration = Duration::from_secs(60);
@@ -34,28 +35,16 @@ pub(super) struct Executor {
 /// Why a run of changes ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
-    #[error("{}", chain(.0))]
+    #[error("{}", causes(.0))]
     Github(GithubError),
     #[error("GitHub: no answer in time; whether the call took effect is not known")]
     TimeOut,
-    #[error("{}", chain(.0))]
+    #[error("{}", causes(.0))]
     Journal(DbError),
     #[error("the store cannot be read: {0}")]
     Store(String),
     #[error("stopping")]
     Stopping,
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl Trouble {

@@ -17,20 +17,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_marks_and_case() {
+    fn case_is_ignored() {
         for (pattern, text, want) in [
             ("dell-r640-01-*", "Dell-R640-01-7", true),
             ("dell-r640-01-*", "dell-r640-01-", true),
             ("dell-r640-01-*", "dell-r640-010-1", false),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("*a*b", "xxaxxb", true),
-            ("*a*b", "xxaxxbc", false),
-            ("", "", true),
-            ("", "a", false),
-            ("*", "", true),
             ("ÄB*", "äbc", true),
-            ("[a]", "a", false),
         ] {
             assert_eq!(matches(pattern, text), want, "{pattern} on {text}");
         }

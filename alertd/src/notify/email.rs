@@ -14,9 +14,9 @@ use lettre::{AsyncTransport, Message, Tokio1Executor};
 use maud::html;
 use ring::digest;
 
-use super::http::causes;
 use super::wording::{self, clip};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
+use crate::model::causes::causes;
 use crate::route::notification::{Notification, hex};
 use crate::route::receiver::{self, Receiver};
 

@@ -1,6 +1,5 @@
 //! One POST to a receiver, and what its answer means. URLs are secrets: errors name the host alone.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
@@ -11,6 +10,7 @@ use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 
 use super::NotifyError;
 use crate::clock;
+use crate::model::causes::causes;
 use crate::route::receiver::{Credentials, HttpConfig, SecretSource, check_url};
 
 /// As much of an answer is read.
@@ -149,18 +149,6 @@ fn shown(text: &str, url: &Url) -> String {
         text = text.replace(secret, "<secret>");
     }
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN).collect()
-}
-
-/// The error with all its causes, on one line.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::matchers;
 use super::receiver::file::ReceiverFile;
 use super::receiver::{HttpConfig, Integration, Receiver};
 use super::tree::{GroupBy, Route, Timing, Tree};
+use crate::model::causes::causes;
 use crate::model::matcher::{MatchOp, Matcher};
 
 /// Routes nested deeper are refused.
@@ -175,7 +176,7 @@ pub fn check(file: &Path) -> Result<Notifications, Invalid> {
         for path in receiver.secret_files() {
             Secret::read(path).map_err(|error| {
                 let key = format!("receivers[{}]", receiver.name);
-                Invalid::value(file, key, "a file with one secret", error.in_full())
+                Invalid::value(file, key, "a file with one secret", causes(&error))
             })?;
         }
     }

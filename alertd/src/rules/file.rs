@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::template::Template;
+use crate::model::causes::causes;
 use crate::model::labels::METRIC_NAME;
 use crate::promql::{self, syntax::Expr};
 
@@ -137,12 +138,7 @@ impl fmt::Display for RuleErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, error) in self.0.iter().enumerate() {
             let line = if at == 0 { "" } else { "\n" };
-            write!(f, "{line}{error}")?;
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                write!(f, ": {cause}")?;
-                source = cause.source();
-            }
+            write!(f, "{line}{}", causes(error))?;
         }
         Ok(())
     }

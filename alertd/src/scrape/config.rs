@@ -15,6 +15,7 @@ mod supported;
 use size::Size;
 
 use super::target;
+use crate::model::causes::causes;
 
 /// What scraping runs on: checked, with defaults filled in and paths made absolute.
 #[derive(Debug, Clone)]
@@ -214,7 +215,7 @@ impl Settings {
             for path in password.chain(credentials) {
                 Secret::read(path).map_err(|error| {
                     let key = format!("scrape_configs[{}]", job.job_name);
-                    Invalid::value(file, key, "a file with one secret", error.in_full())
+                    Invalid::value(file, key, "a file with one secret", causes(&error))
                 })?;
             }
         }

@@ -1,6 +1,5 @@
 //! The loop of one target: wait, fetch, store, record; and the end of its series when it goes.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::metrics::ScrapeMetrics;
 use super::target::Target;
 use super::targets::{Health, Outcome, Targets};
 use crate::clock;
+use crate::model::causes::causes;
 use crate::model::querier::{Appended, Store, StoreError};
 use crate::model::sample::{Timestamp, stale_marker};
 
@@ -189,7 +189,7 @@ fn record(shell: &Shell, target: &Arc<Target>, at: Timestamp, done: Done) {
         Err(ScrapeError::Store(_) | ScrapeError::Interrupted) => "store",
     });
     shell.metrics.stored(appended, counts.future);
-    let error = result.err().map(|error| chain(&error));
+    let error = result.err().map(|error| causes(&error));
     let health = if error.is_none() { Health::Up } else { Health::Down };
     let outcome = Outcome {
         health,
@@ -213,18 +213,6 @@ fn record(shell: &Shell, target: &Arc<Target>, at: Timestamp, done: Done) {
     if duplicate + out_of_order + over_limit + future > 0 {
         debug!(job, instance, duplicate, out_of_order, over_limit, future, "samples refused");
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
