@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pitcrew_exporter::config::yaml;
+use pitcrew_tests::fake_github::secret_file;
 use pitcrew_tests::{alertmanager, peers, programs};
 use regex::Regex;
 use serde_json::Value;
 
 const UNITS: &[&str] = &["pitcrew-exporter.service", "pitcrew-alertd.service"];
+/// Where the shipped notifications look for Slack's URL.
+const SLACK_URL: &str = "/etc/pitcrew/slack-url";
 /// The most that `systemd-analyze security` may say, in tenths of its scale of 0 to 10.
 ///
 /// What is left to the exporter is its work: two capabilities and the whole `/proc`, for runner
@@ -132,8 +135,12 @@ fn exporter_takes_its_file_as_it_is_and_uncommented() {
 fn alertd_takes_its_file_as_it_is_and_uncommented() {
     let folder = tempfile::tempdir().unwrap();
     copy_rules(&folder.path().join("rules"));
-    let notifications = deploy("config/alertmanager.yaml");
-    fs::copy(notifications, folder.path().join("alertmanager.yaml")).unwrap();
+    // The secret that it names is read when it is loaded.
+    let secret = secret_file(folder.path(), "slack-url", "https://hooks.slack.test/services/a");
+    let notifications = text("config/alertmanager.yaml");
+    assert!(notifications.contains(SLACK_URL), "{notifications}");
+    let notifications = notifications.replace(SLACK_URL, &secret.to_string_lossy());
+    fs::write(folder.path().join("alertmanager.yaml"), notifications).unwrap();
     let file = folder.path().join("alertd.yaml");
     let load = |text: &str| {
         fs::write(&file, text).unwrap();

@@ -72,6 +72,7 @@ pub async fn play(pace: Pace, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Figu
     watch.rest(Duration::from_millis(1500)).await?;
     watch.mark_kill();
     stage.kill_primary().await;
+    watch.mark_dead();
     watch.say(
         "killed",
         &format!("kill -9 of the primary's {PRIMARY_RUNNERS} listeners and their workers"),
@@ -108,6 +109,8 @@ impl Figures {
             self.in_flight.iter().filter(|job| !self.named.contains(job)).collect();
         anyhow::ensure!(!self.in_flight.is_empty(), "no job was in flight at the kill");
         anyhow::ensure!(unnamed.is_empty(), "interrupted jobs not named: {unnamed:?}");
+        let once = self.named.len() == self.in_flight.len();
+        anyhow::ensure!(once, "named {:?}, in flight {:?}", self.named, self.in_flight);
         Ok(())
     }
 }

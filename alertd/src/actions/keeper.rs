@@ -57,6 +57,8 @@ pub(super) struct Keeper {
 pub(super) struct Known {
     /// When this program began to look.
     began: Timestamp,
+    /// When the look that is under way began.
+    looked_at: Timestamp,
     state: Option<PoolState>,
     listed: Vec<Listed>,
     listed_at: Option<Timestamp>,
@@ -98,6 +100,7 @@ impl Keeper {
     /// One look; returns after how long to look again.
     pub(super) async fn look(&mut self, depth: Depth) -> Duration {
         let now = clock::now();
+        self.known.looked_at = now;
         let mut fresh = false;
         let may_ask = self.known.not_before.is_none_or(|time| time <= now);
         let mut result = match self.read_exporters(now).await {
@@ -212,8 +215,9 @@ impl Keeper {
             self.decide(said, true)?;
             let now = clock::now();
             let sight = self.sight(said, true, now);
-            let Some(state) = self.known.state.clone() else { return Ok(()) };
+            // Before the state is taken: the jobs that it names are part of it.
             self.name_interrupted(&sight, now)?;
+            let Some(state) = self.known.state.clone() else { return Ok(()) };
             let plan = wanted::plan(&state, &sight, &self.pool);
             self.note_denied(plan.denied.clone(), &state, now)?;
             let changes: Vec<Change> =

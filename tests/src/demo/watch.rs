@@ -23,8 +23,9 @@ pub struct Watch<'a> {
     github: String,
     slack: crate::fake_webhook::Log,
     start: Instant,
-    /// Seconds since the epoch, as the ledger counts.
+    /// Seconds since the epoch, as the ledger counts: when the killing began, and when all were dead.
     killed_at: f64,
+    killed_by: f64,
     ledger: Vec<Entry>,
     seen: usize,
     told: usize,
@@ -41,6 +42,7 @@ impl<'a> Watch<'a> {
             slack: stage.slack.log(),
             start: clock::monotonic(),
             killed_at: f64::INFINITY,
+            killed_by: f64::INFINITY,
             ledger: Vec::new(),
             seen: 0,
             told: 0,
@@ -56,6 +58,10 @@ impl<'a> Watch<'a> {
 
     pub fn mark_kill(&mut self) {
         self.killed_at = clock::unix_seconds();
+    }
+
+    pub fn mark_dead(&mut self) {
+        self.killed_by = clock::unix_seconds();
     }
 
     /// Waits until alertd sees every runner and the pool is normal.
@@ -80,7 +86,7 @@ impl<'a> Watch<'a> {
     /// From the kill until the pool is on the backup, verified, and Slack knows.
     pub async fn until_on_backup(&mut self, patience: Duration) -> anyhow::Result<Figures> {
         let mut figures = Figures::default();
-        let running = self.running_at_kill();
+        self.look().await?;
         figures.waiting_at_kill = self.waiting_at_kill().len();
         self.until(patience, "alertd notices the dead runners", async |watch| {
             Ok(watch.query("count(runner_health == 0)").await?.is_some())
@@ -125,13 +131,14 @@ impl<'a> Watch<'a> {
             Ok(watch.pool().await?["state"] == "on_backup")
         })
         .await?;
-        figures.in_flight = running.iter().map(u64::to_string).collect();
+        figures.in_flight = self.running_at_kill().iter().map(u64::to_string).collect();
+        let in_flight = figures.in_flight.clone();
         self.until(patience, "interrupted jobs are named", async |watch| {
             let named = watch.named().await?;
-            Ok(running.iter().all(|job| named.contains(&job.to_string())))
+            Ok(in_flight.iter().all(|job| named.contains(job)))
         })
         .await?;
-        figures.named = self.named().await?.into_iter().collect();
+        figures.named = self.named().await?;
         self.say("interrupted", &format!("jobs named: {}", figures.named.join(", ")));
         Ok(figures)
     }
@@ -268,15 +275,16 @@ impl<'a> Watch<'a> {
         self.ledger.iter().filter(|entry| entry.time >= self.killed_at)
     }
 
-    /// Jobs that a primary runner had taken and not finished at the kill.
+    /// Jobs that a primary runner had taken when it died, and never finished.
     fn running_at_kill(&self) -> BTreeSet<u64> {
-        self.at_kill(|open, entry| match entry.event {
+        let taken = self.at_kill(|open, entry| match entry.event {
             Event::Assigned if !is_backup(entry) => open.insert(entry.what.job.unwrap_or(0)),
-            Event::Completed | Event::Lost | Event::Cancelled => {
-                open.remove(&entry.what.job.unwrap_or(0))
-            }
             _ => false,
-        })
+        });
+        let finished = |entry: &&Entry| entry.event == Event::Completed;
+        let finished: BTreeSet<u64> =
+            self.ledger.iter().filter(finished).filter_map(|entry| entry.what.job).collect();
+        taken.difference(&finished).copied().collect()
     }
 
     /// Jobs that nobody had taken at the kill.
@@ -290,16 +298,17 @@ impl<'a> Watch<'a> {
 
     fn at_kill(&self, step: impl Fn(&mut BTreeSet<u64>, &Entry) -> bool) -> BTreeSet<u64> {
         let mut open = BTreeSet::new();
-        for entry in self.ledger.iter().filter(|entry| entry.time < self.killed_at) {
+        for entry in self.ledger.iter().filter(|entry| entry.time <= self.killed_by) {
             step(&mut open, entry);
         }
         open
     }
 
     /// The ids of the jobs that the journal names as interrupted.
-    async fn named(&self) -> anyhow::Result<BTreeSet<String>> {
-        let pool = self.pool().await?;
-        let rows = pool["journal"].as_array().cloned().unwrap_or_default();
+    async fn named(&self) -> anyhow::Result<Vec<String>> {
+        let url = format!("{}/api/journal?limit=500", self.alertd);
+        let answer: Value = self.client.get(url).send().await?.json().await?;
+        let rows = answer["data"].as_array().context("the journal's rows")?;
         let job = |row: &Value| {
             let cause = row["cause"].as_str()?;
             (row["action"] == "job_interrupted")

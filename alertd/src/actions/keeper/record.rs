@@ -66,14 +66,19 @@ impl Keeper {
     }
 
     /// Names each job that was in flight on a runner that is gone, once.
+    ///
+    /// Only a list read in this look counts: a job of an older one may have ended before its runner.
     pub(super) fn name_interrupted(
         &mut self,
         sight: &Sight,
         now: Timestamp,
     ) -> Result<(), Trouble> {
-        let (Some(state), Some((jobs, _))) = (&self.known.state, &self.known.jobs) else {
+        let (Some(state), Some((jobs, asked))) = (&self.known.state, &self.known.jobs) else {
             return Ok(());
         };
+        if *asked < self.known.looked_at {
+            return Ok(());
+        }
         let mut next = state.clone();
         let mut notes = Vec::new();
         for job in jobs {
