@@ -2,13 +2,10 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
-use std::time::Duration;
 
 use pitcrew_exporter::clock;
 use pitcrew_exporter::collectors::COLLECTORS;
-use pitcrew_tests::process::Process;
-use pitcrew_tests::{peers, programs, wait};
+use pitcrew_tests::{programs, prometheus};
 use serde_json::Value;
 
 /// What Prometheus itself writes, beside what the exporters say.
@@ -241,43 +238,12 @@ fn history(now: u64) -> String {
     text
 }
 
-async fn prometheus_with_history(folder: &Path, now: u64) -> (Process, String) {
-    let page = folder.join("history.txt");
-    fs::write(&page, history(now)).unwrap();
-    let data = folder.join("data");
-    let made = tokio::process::Command::new(peers::promtool())
-        .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&page, &data])
-        .output()
-        .await
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let config = folder.join("prometheus.yml");
-    fs::write(&config, "global: {}\n").unwrap();
-    let address = pitcrew_tests::process::free_address();
-    let prometheus = Process::start(
-        &peers::prometheus(),
-        &[
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", data.display()),
-            format!("--web.listen-address={address}"),
-        ],
-    );
-    let url = format!("http://{address}");
-    let ready = format!("{url}/-/ready");
-    wait::until(Duration::from_secs(30), "Prometheus ready", async || {
-        reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
-    (prometheus, url)
-}
-
 #[tokio::test]
 async fn every_query_gives_data_from_a_real_prometheus() {
     pitcrew_tests::process::tls();
     let folder = tempfile::tempdir().unwrap();
     let now = clock::unix_seconds() as u64;
-    let (_prometheus, url) = prometheus_with_history(folder.path(), now).await;
+    let (_prometheus, url) = prometheus::with_history(folder.path(), &history(now)).await;
     let client = reqwest::Client::new();
     let mut asked = 0;
     for (dashboard, json) in dashboards() {

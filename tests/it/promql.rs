@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use pitcrew_alertd::model::sample::{Sample, Timestamp};
 use pitcrew_alertd::promql::{self, Options, Value};
 use pitcrew_alertd::tsdb::{Limits, Tsdb};
 use pitcrew_tests::process::Process;
-use pitcrew_tests::{peers, programs, wait};
+use pitcrew_tests::{programs, prometheus};
 use serde_json::Value as Json;
 
 /// A full hour, seconds; samples follow it every 30 s, seven seconds off the half minute.
@@ -173,7 +172,7 @@ async fn a_prometheus_with_the_same_samples_says_the_same() {
     pitcrew_tests::process::tls();
     let folder = tempfile::tempdir().unwrap();
     let all = samples();
-    let (_prometheus, url) = prometheus(folder.path(), &all).await;
+    let (_prometheus, url) = prometheus_with(folder.path(), &all).await;
     let store = Tsdb::new(Limits::default());
     for (labels, points) in &all {
         let sample = |(at, value): &(i64, f64)| {
@@ -272,7 +271,7 @@ async fn ask(url: &str, path: &str, query: &str, times: &[(&str, i64)]) -> Point
     series.collect()
 }
 
-async fn prometheus(folder: &Path, all: &[(Labels, Vec<(i64, f64)>)]) -> (Process, String) {
+async fn prometheus_with(folder: &Path, all: &[(Labels, Vec<(i64, f64)>)]) -> (Process, String) {
     let mut families: BTreeMap<&str, String> = BTreeMap::new();
     for (labels, points) in all {
         let name = labels.metric_name().unwrap();
@@ -286,38 +285,8 @@ async fn prometheus(folder: &Path, all: &[(Labels, Vec<(i64, f64)>)]) -> (Proces
             writeln!(text, "{name}{{{}}} {value} {at}", rest.join(",")).unwrap();
         }
     }
-    let page = folder.join("history.txt");
     let text: String = families.into_values().collect();
-    fs::write(&page, text + "# EOF\n").unwrap();
-    let data = folder.join("data");
-    let made = tokio::process::Command::new(peers::promtool())
-        .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&page, &data])
-        .output()
-        .await
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let config = folder.join("prometheus.yml");
-    fs::write(&config, "global: {}\n").unwrap();
-    let address = pitcrew_tests::process::free_address();
-    let prometheus = Process::start(
-        &peers::prometheus(),
-        &[
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", data.display()),
-            // The samples are old; they must not be taken for expired.
-            "--storage.tsdb.retention.time=100y".to_owned(),
-            format!("--web.listen-address={address}"),
-            "--log.level=warn".to_owned(),
-        ],
-    );
-    let url = format!("http://{address}");
-    let ready = format!("{url}/-/ready");
-    wait::until(Duration::from_secs(30), "Prometheus ready", async || {
-        reqwest::get(&ready).await.is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
-    (prometheus, url)
+    prometheus::with_history(folder, &(text + "# EOF\n")).await
 }
 
 #[tokio::test]

@@ -13,4 +13,5 @@ pub mod live;
 pub mod peers;
 pub mod process;
 pub mod programs;
+pub mod prometheus;
 pub mod wait;
