@@ -12,22 +12,6 @@ use regex::Regex;
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// node_exporter's names of the collectors that Pitcrew has.
-const SAME: [&str; 12] = [
-    "cpu",
-    "meminfo",
-    "loadavg",
-    "pressure",
-    "diskstats",
-    "filesystem",
-    "netdev",
-    "vmstat",
-    "stat",
-    "uname",
-    "time",
-    "filefd",
-];
-
 /// What those collectors of node_exporter have beside the names of Pitcrew; some of it only on real
 /// hardware or beside udev.
 const LEFT_OUT: &[&str] = &[
@@ -121,12 +105,7 @@ impl Exporter {
 
     async fn theirs() -> Exporter {
         let address = free_address();
-        let mut arguments = vec![
-            format!("--web.listen-address={address}"),
-            "--collector.disable-defaults".to_owned(),
-            "--log.level=error".to_owned(),
-        ];
-        arguments.extend(SAME.map(|name| format!("--collector.{name}")));
+        let mut arguments = peers::node_exporter_arguments(&address);
         arguments.extend(EXCLUDED.map(str::to_owned));
         Exporter::start(&peers::node_exporter(), &arguments, &address).await
     }

@@ -3,6 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// node_exporter's names of the collectors that Pitcrew has.
+const NODE_COLLECTORS: [&str; 12] = [
+    "cpu",
+    "meminfo",
+    "loadavg",
+    "pressure",
+    "diskstats",
+    "filesystem",
+    "netdev",
+    "vmstat",
+    "stat",
+    "uname",
+    "time",
+    "filefd",
+];
+
 pub fn prometheus() -> PathBuf {
     program("prometheus")
 }
@@ -34,6 +50,13 @@ pub fn systemd_analyze(units: &Path) -> Command {
     let mut command = Command::new(present(systemd.join("systemd-analyze")));
     command.env("LD_LIBRARY_PATH", systemd.join("lib")).env("SYSTEMD_UNIT_PATH", path);
     command
+}
+
+/// node_exporter at this address with the collectors that Pitcrew has, and no other.
+pub fn node_exporter_arguments(address: &str) -> Vec<String> {
+    let collectors = NODE_COLLECTORS.iter().map(|name| format!("--collector.{name}"));
+    let fixed = ["--collector.disable-defaults", "--log.level=error"].map(str::to_owned);
+    [format!("--web.listen-address={address}")].into_iter().chain(fixed).chain(collectors).collect()
 }
 
 /// GitHub's published OpenAPI description of its REST API.

@@ -16,22 +16,6 @@ use pitcrew_tests::{peers, programs, wait};
 const ROUNDS: usize = 7;
 const SCRAPES: usize = 800;
 
-/// node_exporter's names of the collectors that Pitcrew has.
-const SAME: [&str; 12] = [
-    "cpu",
-    "meminfo",
-    "loadavg",
-    "pressure",
-    "diskstats",
-    "filesystem",
-    "netdev",
-    "vmstat",
-    "stat",
-    "uname",
-    "time",
-    "filefd",
-];
-
 struct Exporter {
     name: &'static str,
     url: String,
@@ -100,13 +84,8 @@ fn our_arguments() -> fn(&str) -> Vec<String> {
 
 fn their_arguments() -> fn(&str) -> Vec<String> {
     |address| {
-        let mut arguments = vec![
-            format!("--web.listen-address={address}"),
-            "--collector.disable-defaults".to_owned(),
-            "--web.disable-exporter-metrics".to_owned(),
-            "--log.level=error".to_owned(),
-        ];
-        arguments.extend(SAME.map(|name| format!("--collector.{name}")));
+        let mut arguments = peers::node_exporter_arguments(address);
+        arguments.push("--web.disable-exporter-metrics".to_owned());
         arguments
     }
 }
