@@ -5,13 +5,14 @@ mod head;
 mod index;
 mod series;
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::querier::{Appended, Appender, Querier, StoreError};
-use crate::model::sample::{Sample, Series, Timestamp};
+use crate::model::sample::{Sample, Timestamp};
 
 use self::head::{Entry, Head};
 use self::series::Outcome;
@@ -80,32 +81,43 @@ impl Tsdb {
 }
 
 impl Querier for Tsdb {
-    fn select(
+    fn visit(
         &self,
         matchers: &[Matcher],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Series>, StoreError> {
+        each: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let limit = self.limits.max_select_samples;
         let mut left = limit;
-        let mut found = Vec::new();
-        let entries: Vec<Arc<Entry>> = self.read().matching(matchers).cloned().collect();
+        let mut entries: Vec<Arc<Entry>> = self.read().matching(matchers).cloned().collect();
+        entries.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         for entry in entries {
             let samples = entry.samples().between(from, to);
             left = left.checked_sub(samples.len()).ok_or(StoreError::TooManySamples { limit })?;
-            if !samples.is_empty() {
-                found.push(Series { labels: entry.labels.clone(), samples });
+            if !samples.is_empty() && each(&entry.labels, &samples).is_break() {
+                break;
             }
         }
-        found.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(found)
+        Ok(())
     }
 
-    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
+    fn label_names(
+        &self,
+        matchers: &[Matcher],
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
         Ok(self.read().label_names(matchers))
     }
 
-    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
         Ok(self.read().label_values(name, matchers))
     }
 }

@@ -11,12 +11,11 @@ use super::error::ApiError;
 use super::evaluate::Queries;
 use super::params::Params;
 use super::{Success, success};
-use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
-use crate::model::querier::Querier;
+use crate::model::querier::{Querier, StoreError};
 use crate::model::sample::Timestamp;
-use crate::promql;
 use crate::promql::syntax::Kind;
+use crate::promql::{self, Options};
 
 /// Everything: far enough away that sums with a lookback cannot overflow.
 const EVER: (Timestamp, Timestamp) = (Timestamp(i64::MIN / 4), Timestamp(i64::MAX / 4));
@@ -47,84 +46,60 @@ fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
 /// What a request asks about: any of several selectors, within a time.
 struct Question {
     selectors: Vec<Vec<Matcher>>,
-    /// `None` where the request names neither end.
-    between: Option<(Timestamp, Timestamp)>,
+    between: (Timestamp, Timestamp),
 }
 
 impl Question {
     fn read(params: &Params) -> Result<Question, ApiError> {
         let selectors = params.all("match[]").map(selector);
         let (start, end) = (params.time("start")?, params.time("end")?);
-        let some = start.is_some() || end.is_some();
-        let between = some.then(|| (start.unwrap_or(EVER.0), end.unwrap_or(EVER.1)));
+        let between = (start.unwrap_or(EVER.0), end.unwrap_or(EVER.1));
         Ok(Question { selectors: selectors.collect::<Result<_, _>>()?, between })
     }
 
-    /// The label sets of all series asked for, each once.
-    fn label_sets(&self, store: &dyn Querier) -> Result<BTreeSet<Labels>, ApiError> {
-        let (from, to) = self.between.unwrap_or(EVER);
+    /// What `ask` finds for any of the selectors; for everything when there is none.
+    fn all<T: Ord>(
+        &self,
+        ask: impl Fn(&[Matcher], Timestamp, Timestamp) -> Result<Vec<T>, StoreError>,
+    ) -> Result<BTreeSet<T>, ApiError> {
+        let (from, to) = self.between;
         let mut found = BTreeSet::new();
         for matchers in &self.selectors {
-            found.extend(store.select(matchers, from, to)?.into_iter().map(|series| series.labels));
+            found.extend(ask(matchers, from, to)?);
+        }
+        if self.selectors.is_empty() {
+            found.extend(ask(&[], from, to)?);
         }
         Ok(found)
-    }
-
-    /// `direct` is the store's own answer; it knows no time, which matters only with selectors:
-    /// without them Prometheus answers for whole blocks.
-    fn texts(
-        &self,
-        store: &dyn Querier,
-        of: impl Fn(&Labels) -> Vec<String>,
-        direct: impl Fn(&[Matcher]) -> Result<Vec<String>, crate::model::querier::StoreError>,
-    ) -> Result<Vec<String>, ApiError> {
-        if self.selectors.is_empty() {
-            return Ok(direct(&[])?);
-        }
-        let mut found = BTreeSet::new();
-        if self.between.is_some() {
-            found.extend(self.label_sets(store)?.iter().flat_map(of));
-        } else {
-            for matchers in &self.selectors {
-                found.extend(direct(matchers)?);
-            }
-        }
-        Ok(found.into_iter().collect())
     }
 }
 
 async fn names(
     State(queries): State<Queries>,
     params: Params,
-) -> Result<Json<Success<Vec<String>>>, ApiError> {
+) -> Result<Json<Success<BTreeSet<String>>>, ApiError> {
     let question = Question::read(&params)?;
-    let of = |labels: &Labels| labels.iter().map(|(name, _)| name.to_owned()).collect();
-    let found = queries
-        .run(None, move |store, _| {
-            question.texts(store, of, |matchers| store.label_names(matchers))
-        })
-        .await?;
-    Ok(success(found))
+    let work = move |store: &dyn Querier, _: &Options| {
+        question.all(|matchers, from, to| store.label_names(matchers, from, to))
+    };
+    Ok(success(queries.run(None, work).await?))
 }
 
 async fn values(
     State(queries): State<Queries>,
     Path(name): Path<String>,
     params: Params,
-) -> Result<Json<Success<Vec<String>>>, ApiError> {
+) -> Result<Json<Success<BTreeSet<String>>>, ApiError> {
     let first = name.bytes().next().unwrap_or(b'0');
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if first.is_ascii_digit() || !plain {
         return Err(ApiError::BadData(format!("invalid label name: {name:?}")));
     }
     let question = Question::read(&params)?;
-    let found = queries
-        .run(None, move |store, _| {
-            let of = |labels: &Labels| labels.get(&name).map(str::to_owned).into_iter().collect();
-            question.texts(store, of, |matchers| store.label_values(&name, matchers))
-        })
-        .await?;
-    Ok(success(found))
+    let work = move |store: &dyn Querier, _: &Options| {
+        question.all(|matchers, from, to| store.label_values(&name, matchers, from, to))
+    };
+    Ok(success(queries.run(None, work).await?))
 }
 
 async fn series(
@@ -135,6 +110,8 @@ async fn series(
     if question.selectors.is_empty() {
         return Err(ApiError::BadData("no match[] parameter provided".to_owned()));
     }
-    let found = queries.run(None, move |store, _| question.label_sets(store)).await?;
-    Ok(success(found))
+    let work = move |store: &dyn Querier, _: &Options| {
+        question.all(|matchers, from, to| store.series(matchers, from, to))
+    };
+    Ok(success(queries.run(None, work).await?))
 }

@@ -1,33 +1,111 @@
 //! What evaluation asks of a store, and what scraping and rules give it.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use super::labels::Labels;
 use super::matcher::Matcher;
 use super::sample::{Sample, Series, Timestamp};
 
-/// The read side: the embedded store now; the same questions go to a remote one.
+/// The read side: the embedded store, or a remote one that is asked the same questions.
+///
+/// Times bound what counts as there: a series has to have a sample in `from..=to`. A store may
+/// answer the questions about names and values from what it has indexed, and so name too much.
 pub trait Querier: Send + Sync {
-    /// Every series that all of `matchers` match, with its samples in `from..=to`.
+    /// Shows `each` every series that all of `matchers` match, with its samples in `from..=to`,
+    /// oldest first, until it breaks off.
     ///
     /// Sorted by labels; series without a sample in the range are left out. Stale markers are
-    /// returned as they were stored: lookback needs to see them.
+    /// shown as they were stored: lookback needs to see them.
+    fn visit(
+        &self,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+        each: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// What `visit` shows, kept.
     fn select(
         &self,
         matchers: &[Matcher],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Series>, StoreError>;
+    ) -> Result<Vec<Series>, StoreError> {
+        let mut found = Vec::new();
+        self.visit(matchers, from, to, &mut |labels, samples| {
+            found.push(Series { labels: labels.clone(), samples: samples.to_vec() });
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// The label sets of the matching series, sorted.
+    fn series(
+        &self,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Labels>, StoreError> {
+        let mut found = Vec::new();
+        self.visit(matchers, from, to, &mut |labels, _| {
+            found.push(labels.clone());
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
 
     /// Names of the labels of the matching series, sorted.
-    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StoreError>;
+    fn label_names(
+        &self,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let found = self.series(matchers, from, to)?;
+        let names: BTreeSet<_> =
+            found.iter().flat_map(Labels::iter).map(|(name, _)| name).collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
 
     /// Values that `name` has among the matching series, sorted.
-    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StoreError>;
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let found = self.series(matchers, from, to)?;
+        let values: BTreeSet<_> = found.iter().filter_map(|labels| labels.get(name)).collect();
+        Ok(values.into_iter().map(str::to_owned).collect())
+    }
 }
 
-/// The write side. What `append` returned `Ok` for is visible to the next `select`.
+/// The write side. What an append returned `Ok` for is durable, where the store is, and visible to
+/// the next `visit`.
 pub trait Appender: Send + Sync {
-    /// Adds the samples it can and counts the rest by reason; an error means that none was taken.
+    /// Adds the samples it can and counts the rest by reason; an error means that none of them is
+    /// acknowledged.
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError>;
+
+    /// As `append`, for a caller that has label sets only as text.
+    fn append_incoming(&self, batch: &[Incoming<'_>]) -> Result<Appended, StoreError> {
+        let mut samples = Vec::new();
+        for incoming in batch {
+            let labels = Labels::from_pairs(incoming.labels.iter().copied());
+            samples.extend(incoming.samples.iter().map(|sample| (labels.clone(), *sample)));
+        }
+        self.append(&samples)
+    }
+}
+
+/// Some samples of one series on their way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Sorted by name, no name twice, no empty value.
+    pub labels: &'a [(&'a str, &'a str)],
+    pub samples: &'a [Sample],
 }
 
 /// A store that rules can evaluate over and write back to.
@@ -41,8 +119,14 @@ pub struct Appended {
     pub accepted: usize,
     /// Another value was already stored at that timestamp; the first one stays.
     pub duplicate: usize,
-    /// Older than what the store still takes for that series.
+    /// Older than the newest sample of its series, by more than the store allows.
     pub out_of_order: usize,
+    /// Older than anything that the store still takes.
+    pub too_old: usize,
+    /// Further ahead of now than the store allows.
+    pub too_new: usize,
+    /// Too many labels, or one too long.
+    pub bad_labels: usize,
     /// The store holds as many series as it may.
     pub over_limit: usize,
 }

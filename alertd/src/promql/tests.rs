@@ -1,5 +1,7 @@
 //! Small tables over a fixed set of series; longer scripts are in the test package.
 
+use std::ops::ControlFlow;
+
 use super::*;
 use crate::model::matcher::Matcher;
 use crate::model::querier::StoreError;
@@ -8,32 +10,24 @@ use crate::model::querier::StoreError;
 struct Fixed(Vec<Series>);
 
 impl Querier for Fixed {
-    fn select(
+    fn visit(
         &self,
         matchers: &[Matcher],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Series>, StoreError> {
-        let mut found = Vec::new();
-        for series in &self.0 {
-            let mut series = series.clone();
-            series.samples.retain(|one| one.timestamp >= from && one.timestamp <= to);
-            if matchers.iter().all(|one| one.matches_labels(&series.labels))
-                && !series.samples.is_empty()
-            {
-                found.push(series);
+        each: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut found: Vec<&Series> = self.0.iter().collect();
+        found.retain(|series| matchers.iter().all(|one| one.matches_labels(&series.labels)));
+        found.sort_by(|a, b| a.labels.cmp(&b.labels));
+        for series in found {
+            let mut samples = series.samples.clone();
+            samples.retain(|one| one.timestamp >= from && one.timestamp <= to);
+            if !samples.is_empty() && each(&series.labels, &samples).is_break() {
+                break;
             }
         }
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(found)
-    }
-
-    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+        Ok(())
     }
 }
 

@@ -1,11 +1,13 @@
 //! The engine over a real database file: restarts, rules that vanish, rules that take too long.
 
+use std::ops::ControlFlow;
+
 use prometheus_client::registry::Registry;
 
 use super::*;
 use crate::model::matcher::Matcher;
 use crate::model::querier::{Appended, Appender, Querier, StoreError};
-use crate::model::sample::{Sample, Series};
+use crate::model::sample::Sample;
 use crate::rules::status::Health;
 use crate::tsdb::{Limits, Tsdb};
 
@@ -173,15 +175,15 @@ async fn state_is_kept_in_memory_while_it_cannot_be_written() {
 struct Slow;
 
 impl Querier for Slow {
-    fn select(&self, _: &[Matcher], _: Timestamp, _: Timestamp) -> Result<Vec<Series>, StoreError> {
+    fn visit(
+        &self,
+        _: &[Matcher],
+        _: Timestamp,
+        _: Timestamp,
+        _: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         std::thread::sleep(Duration::from_millis(20));
-        Ok(Vec::new())
-    }
-    fn label_names(&self, _: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-    fn label_values(&self, _: &str, _: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
+        Ok(())
     }
 }
 

@@ -81,8 +81,10 @@ impl ScrapeMetrics {
         for (reason, count) in [
             ("duplicate", appended.duplicate),
             ("out_of_order", appended.out_of_order),
+            ("too_old", appended.too_old),
+            ("too_new", appended.too_new + future),
             ("over_limit", appended.over_limit),
-            ("future", future),
+            ("bad_labels", appended.bad_labels),
         ] {
             if count > 0 {
                 self.refused.get_or_create(&ReasonLabels { reason }).inc_by(count as u64);

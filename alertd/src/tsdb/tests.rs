@@ -1,6 +1,8 @@
 //! The store against its promises: what is taken, what is refused, what is found, what is dropped.
 
 use super::*;
+
+const EVER: (Timestamp, Timestamp) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
 use crate::model::matcher::MatchOp;
 use crate::model::sample::{is_stale, stale_marker};
 
@@ -83,10 +85,10 @@ fn matchers_and_absent_labels() {
         let got: Vec<_> = found.into_iter().map(|series| series.labels).collect();
         assert_eq!(got, want, "{matchers:?}");
     }
-    assert_eq!(store.label_names(&[]).unwrap(), ["__name__", "env", "job"]);
+    assert_eq!(store.label_names(&[], EVER.0, EVER.1).unwrap(), ["__name__", "env", "job"]);
     let up = [matcher(MatchOp::Equal, "__name__", "down")];
-    assert_eq!(store.label_values("job", &up).unwrap(), ["a"]);
-    assert_eq!(store.label_values("job", &[]).unwrap(), ["a", "b"]);
+    assert_eq!(store.label_values("job", &up, EVER.0, EVER.1).unwrap(), ["a"]);
+    assert_eq!(store.label_values("job", &[], EVER.0, EVER.1).unwrap(), ["a", "b"]);
 }
 
 #[test]
@@ -127,8 +129,8 @@ fn churn_does_not_leak() {
     }
     store.expire(Timestamp(1000 * day));
     assert_eq!(store.stats(), Stats::default());
-    assert!(store.label_names(&[]).unwrap().is_empty());
-    assert!(store.label_values("id", &[]).unwrap().is_empty());
+    assert!(store.label_names(&[], EVER.0, EVER.1).unwrap().is_empty());
+    assert!(store.label_values("id", &[], EVER.0, EVER.1).unwrap().is_empty());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whole evaluations over a real store: what is written, told and kept.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -19,22 +20,17 @@ struct Shaky {
 }
 
 impl Querier for Shaky {
-    fn select(
+    fn visit(
         &self,
         matchers: &[Matcher],
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Series>, StoreError> {
+        each: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         match self.down.load(Ordering::Relaxed) {
             true => Err(StoreError::Unavailable("gone fishing".to_owned())),
-            false => self.tsdb.as_ref().unwrap().select(matchers, from, to),
+            false => self.tsdb.as_ref().unwrap().visit(matchers, from, to, each),
         }
-    }
-    fn label_names(&self, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        self.tsdb.as_ref().unwrap().label_names(matchers)
-    }
-    fn label_values(&self, name: &str, matchers: &[Matcher]) -> Result<Vec<String>, StoreError> {
-        self.tsdb.as_ref().unwrap().label_values(name, matchers)
     }
 }
 
