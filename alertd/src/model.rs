@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod causes;
+pub mod engine;
 pub mod labels;
 pub mod matcher;
 pub mod querier;

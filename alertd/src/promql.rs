@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+pub use crate::model::engine::{Answer, Value};
 use crate::model::labels::Labels;
 use crate::model::querier::Querier;
 use crate::model::sample::{Sample, Series, Timestamp};
@@ -41,24 +42,6 @@ pub struct Options {
     pub cancel: Arc<AtomicBool>,
 }
 
-/// A value and what the user should be told about how it came to be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    pub value: Value,
-    pub warnings: Vec<String>,
-    pub infos: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    Scalar(Sample),
-    String(Timestamp, String),
-    /// Of an instant query: one sample a series, all at the evaluation's timestamp.
-    Vector(Vec<(Labels, Sample)>),
-    /// Of a range query, or of a range selector.
-    Matrix(Vec<Series>),
-}
-
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -80,7 +63,8 @@ pub fn parse(text: &str) -> Result<Expr, PromqlError> {
 }
 
 /// The value at one moment. Vectors come in a fixed order: sorted when the query sorts, else by
-/// the labels of the series they came from.
+/// the labels of the series they came from. Where the store has an engine of its own, that one
+/// answers, under its own options.
 ///
 /// # Errors
 /// When the store fails, a limit is hit, the query is cancelled, or the data do not allow it.
@@ -90,6 +74,9 @@ pub fn instant(
     at: Timestamp,
     options: &Options,
 ) -> Result<Answer, PromqlError> {
+    if let Some(engine) = store.engine() {
+        return Ok(engine.instant(&expr.text, at, &options.cancel)?);
+    }
     let steps = Steps { start: at.0, step: 0, count: 1 };
     let query = Query { start: at.0, end: at.0, step: 0 };
     let eval = Evaluator::new(expr, store, options, query);
@@ -133,14 +120,17 @@ pub fn range(
             expr.kind()
         ));
     }
-    let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
-    if step == 0 || end < start {
+    let millis = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+    if millis == 0 || end < start {
         return Err(failed!("a range query needs a step above zero and an end after its start"));
     }
+    if let Some(engine) = store.engine() {
+        return Ok(engine.range(&expr.text, start, end, step, &options.cancel)?);
+    }
     let span = end.0.saturating_sub(start.0);
-    let count = usize::try_from(span / step).unwrap_or(usize::MAX).saturating_add(1);
-    let steps = Steps { start: start.0, step, count };
-    let query = Query { start: start.0, end: end.0, step };
+    let count = usize::try_from(span / millis).unwrap_or(usize::MAX).saturating_add(1);
+    let steps = Steps { start: start.0, step: millis, count };
+    let query = Query { start: start.0, end: end.0, step: millis };
     let eval = Evaluator::new(expr, store, options, query);
     eval.charge(count)?;
     let rows = match eval.eval(&expr.root, &steps)? {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::sight::Exporters;
 use crate::model::alert::ActiveAlerts;
+use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
 use crate::model::querier::{Querier, StoreError};
-use crate::model::sample::{Series, Timestamp, is_stale};
+use crate::model::sample::Timestamp;
 
 /// How far back a sample still counts, as in a query.
 const LOOKBACK: Duration = Duration::from_secs(300);
@@ -28,19 +29,19 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Result<Said, StoreError> {
     let mut said = Said { alerts, ..Said::default() };
-    for (series, value) in last(store, "up", now)? {
-        let Some(instance) = series.labels.get("instance") else { continue };
+    for (labels, value) in last(store, "up", now)? {
+        let Some(instance) = labels.get("instance") else { continue };
         let up = said.exporters.up.entry(instance.to_lowercase()).or_default();
         *up |= value == 1.0;
     }
-    for (series, value) in last(store, "runner_health", now)? {
-        let Some(runner) = series.labels.get("runner") else { continue };
-        let instance = series.labels.get("instance").unwrap_or("");
+    for (labels, value) in last(store, "runner_health", now)? {
+        let Some(runner) = labels.get("runner") else { continue };
+        let instance = labels.get("instance").unwrap_or("");
         let key = (runner.to_lowercase(), instance.to_lowercase());
         *said.exporters.health.entry(key).or_default() |= value == 1.0;
     }
-    for (series, _) in last(store, "runner_info", now)? {
-        let (runner, instance) = (series.labels.get("runner"), series.labels.get("instance"));
+    for (labels, _) in last(store, "runner_info", now)? {
+        let (runner, instance) = (labels.get("runner"), labels.get("instance"));
         if let (Some(runner), Some(instance)) = (runner, instance) {
             said.places.push((runner.to_owned(), instance.to_owned()));
         }
@@ -49,13 +50,6 @@ pub(super) fn read(
 }
 
 /// The last value of each series that has not ended.
-fn last(store: &dyn Querier, name: &str, now: Timestamp) -> Result<Vec<(Series, f64)>, StoreError> {
-    let matchers = [Matcher::equal("__name__", name)];
-    let found = store.select(&matchers, now.minus(LOOKBACK).plus(ONE), now)?;
-    let value = |series: &Series| series.samples.last().map(|sample| sample.value);
-    let live = found.into_iter().filter_map(|series| value(&series).map(|value| (series, value)));
-    Ok(live.filter(|(_, value)| !is_stale(*value)).collect())
+fn last(store: &dyn Querier, name: &str, now: Timestamp) -> Result<Vec<(Labels, f64)>, StoreError> {
+    store.latest(&[Matcher::equal(METRIC_NAME, name)], now, LOOKBACK)
 }
-
-/// The lookback is open to the left.
-const ONE: Duration = Duration::from_millis(1);

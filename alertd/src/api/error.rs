@@ -77,9 +77,11 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
         match error {
-            StoreError::TooManySamples { .. } | StoreError::TooManySeries { .. } => {
-                ApiError::Execution(error.to_string())
-            }
+            StoreError::TooManySamples { .. }
+            | StoreError::TooManySeries { .. }
+            | StoreError::Execution(_) => ApiError::Execution(error.to_string()),
+            StoreError::BadData(why) => ApiError::BadData(why),
+            StoreError::TimedOut(_) | StoreError::Cancelled => ApiError::TimeOut(error.to_string()),
             StoreError::Unavailable(cause) => {
                 ApiError::Unavailable { public: "store is not available", cause }
             }

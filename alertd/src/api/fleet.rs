@@ -7,7 +7,7 @@ use super::status::{HostRow, Level, RunnerRow};
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
 use crate::model::querier::{Querier, StoreError};
-use crate::model::sample::{Timestamp, is_stale};
+use crate::model::sample::Timestamp;
 use crate::scrape::targets::{Health, TargetStatus};
 
 /// Older samples are not shown: the lookback of a query.
@@ -105,12 +105,7 @@ fn latest(
     name: &str,
     now: Timestamp,
 ) -> Result<Vec<(Labels, f64)>, StoreError> {
-    let found = store.select(&[Matcher::equal(METRIC_NAME, name)], now.minus(LOOKBACK), now)?;
-    let last = found.into_iter().filter_map(|series| {
-        let sample = series.samples.last()?;
-        (!is_stale(sample.value)).then_some((series.labels, sample.value))
-    });
-    Ok(last.collect())
+    store.latest(&[Matcher::equal(METRIC_NAME, name)], now, LOOKBACK)
 }
 
 fn by_place(found: Vec<(Labels, f64)>, join: fn(f64, f64) -> f64) -> BTreeMap<Place, f64> {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
+use super::engine::Engine;
 use super::labels::Labels;
 use super::matcher::Matcher;
-use super::sample::{Sample, Series, Timestamp};
+use super::sample::{Sample, Series, Timestamp, is_stale};
 
 /// The read side: the embedded store, or a remote one that is asked the same questions.
 ///
@@ -35,6 +37,25 @@ pub trait Querier: Send + Sync {
         let mut found = Vec::new();
         self.visit(matchers, from, to, &mut |labels, samples| {
             found.push(Series { labels: labels.clone(), samples: samples.to_vec() });
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// What an instant selector finds: the last value of each matching series, not older than
+    /// `lookback`, of series that have not ended.
+    fn latest(
+        &self,
+        matchers: &[Matcher],
+        at: Timestamp,
+        lookback: Duration,
+    ) -> Result<Vec<(Labels, f64)>, StoreError> {
+        let mut found = Vec::new();
+        // The lookback is open to the left.
+        let from = Timestamp(at.minus(lookback).0.saturating_add(1));
+        self.visit(matchers, from, at, &mut |labels, samples| {
+            let last = samples.last().map(|sample| sample.value).filter(|value| !is_stale(*value));
+            found.extend(last.map(|value| (labels.clone(), value)));
             ControlFlow::Continue(())
         })?;
         Ok(found)
@@ -79,6 +100,11 @@ pub trait Querier: Send + Sync {
         let found = self.series(matchers, from, to)?;
         let values: BTreeSet<_> = found.iter().filter_map(|labels| labels.get(name)).collect();
         Ok(values.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Who evaluates expressions over this store, where that is not this program.
+    fn engine(&self) -> Option<&dyn Engine> {
+        None
     }
 }
 
@@ -139,4 +165,14 @@ pub enum StoreError {
     TooManySeries { limit: usize },
     #[error("store is not available: {0}")]
     Unavailable(String),
+    /// An engine elsewhere says that the question is wrong.
+    #[error("{0}")]
+    BadData(String),
+    /// An engine elsewhere says that the data or its limits do not allow the question.
+    #[error("{0}")]
+    Execution(String),
+    #[error("{0}")]
+    TimedOut(String),
+    #[error("query was cancelled")]
+    Cancelled,
 }

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
+use crate::model::engine::Engine;
 use crate::model::matcher::Matcher;
 use crate::model::querier::StoreError;
 
@@ -277,4 +278,53 @@ fn normal_form_and_names() {
         parse("rate(b[5m]) + on() a{x='1'} or {job='z'} or sum_over_time(a[1h:1m])").unwrap();
     assert_eq!(expr.metric_names(), ["a", "b"]);
     assert_eq!(expr.selectors().len(), 4);
+}
+
+/// A store that has its own engine.
+struct Elsewhere;
+
+impl Querier for Elsewhere {
+    fn visit(
+        &self,
+        _: &[Matcher],
+        _: Timestamp,
+        _: Timestamp,
+        _: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        panic!("the engine was to be asked");
+    }
+
+    fn engine(&self) -> Option<&dyn Engine> {
+        Some(self)
+    }
+}
+
+impl Engine for Elsewhere {
+    fn instant(&self, text: &str, at: Timestamp, _: &AtomicBool) -> Result<Answer, StoreError> {
+        let value = Value::String(at, text.to_owned());
+        Ok(Answer { value, warnings: vec!["slow".to_owned()], infos: vec![] })
+    }
+
+    fn range(
+        &self,
+        _: &str,
+        _: Timestamp,
+        _: Timestamp,
+        _: Duration,
+        _: &AtomicBool,
+    ) -> Result<Answer, StoreError> {
+        Err(StoreError::Execution("too much".to_owned()))
+    }
+}
+
+#[test]
+fn an_engine_of_the_store_evaluates_the_text_as_it_was_written() {
+    let expr = parse("sum(x)by(a)").unwrap();
+    let at = Timestamp(1000);
+    let answer = instant(&expr, &Elsewhere, at, &Options::default()).unwrap();
+    assert_eq!(answer.value, Value::String(at, "sum(x)by(a)".to_owned()));
+    assert_eq!(answer.warnings, ["slow"]);
+    let second = Duration::from_secs(1);
+    let error = range(&expr, &Elsewhere, at, at, second, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string(), "too much");
 }

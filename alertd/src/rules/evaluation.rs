@@ -13,7 +13,7 @@ use super::template::{QueryFn, Scope, table_link};
 use crate::model::alert::{AlertInstance, AlertState};
 use crate::model::labels::{ALERT_NAME, Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
-use crate::model::sample::{Sample, Timestamp, stale_marker};
+use crate::model::sample::{Sample, Timestamp, is_stale, stale_marker};
 use crate::promql::{self, Value, syntax::Expr};
 
 /// One evaluation of one rule.
@@ -108,11 +108,9 @@ impl Run<'_> {
         let job = instance.labels.get("job").map(|job| Matcher::equal("job", job));
         let up = [Matcher::equal(METRIC_NAME, "up"), Matcher::equal("instance", target)];
         let up: Vec<Matcher> = up.into_iter().chain(job).collect();
-        let from = self.sample_at.minus(self.context.options.lookback);
-        let found = self.context.store.select(&up, from, self.sample_at);
+        let found = self.context.store.latest(&up, self.sample_at, self.context.options.lookback);
         let found = found.map_err(|error| error.to_string())?;
-        let mut last = found.iter().filter_map(|series| series.samples.last());
-        let fails = last.any(|sample| sample.value == 0.0);
+        let fails = found.iter().any(|(_, value)| *value == 0.0);
         Ok(fails.then(|| format!("the scrape of {target} fails")))
     }
 
@@ -197,8 +195,12 @@ impl Run<'_> {
         if samples.is_empty() {
             return Ok(());
         }
-        let appended = self.context.store.append(&samples);
-        let appended = appended.map_err(|error| format!("cannot write the result: {error}"))?;
+        let appended = self.context.store.append(&samples).map_err(|error| {
+            // What ended has to end once the store takes samples again.
+            let markers = samples.iter().filter(|(_, sample)| is_stale(sample.value));
+            rule.written.extend(markers.map(|(labels, _)| labels.clone()));
+            format!("cannot write the result: {error}")
+        })?;
         self.total.samples += appended.accepted;
         self.total.refused += appended.duplicate + appended.out_of_order;
         match appended.over_limit {

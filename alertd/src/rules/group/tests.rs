@@ -12,11 +12,12 @@ use crate::rules::alerting::UNVERIFIED;
 use crate::rules::file;
 use crate::tsdb::{Limits, Tsdb};
 
-/// A store whose reading can be made to fail.
+/// A store whose reading and writing can be made to fail.
 #[derive(Default)]
 struct Shaky {
     tsdb: Option<Tsdb>,
     down: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl Querier for Shaky {
@@ -36,7 +37,10 @@ impl Querier for Shaky {
 
 impl Appender for Shaky {
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
-        self.tsdb.as_ref().unwrap().append(samples)
+        match self.closed.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable("closed".to_owned())),
+            false => self.tsdb.as_ref().unwrap().append(samples),
+        }
     }
 }
 
@@ -176,6 +180,22 @@ fn series_that_are_gone_end_with_a_marker() {
     // Both the look and the samples lie 10 s back.
     assert_eq!(times(&all[0]), ["0 1", "30000 1"]);
     assert_eq!(times(&all[1]), ["0 2", "30000 stale"]);
+}
+
+#[test]
+fn a_marker_that_could_not_be_written_is_written_later() {
+    let mut bench = Bench::new("  - {record: y, expr: x > 0}\n");
+    bench.put(0, &[("1", 1.0), ("2", 2.0)]);
+    bench.evaluate(0);
+    bench.put(30, &[("2", 0.0)]);
+    bench.store.closed.store(true, Ordering::Relaxed);
+    assert_eq!(bench.evaluate(30).failed, 1);
+    assert!(bench.error(0).contains("cannot write the result"), "{}", bench.error(0));
+    assert_eq!(bench.query("y", 30).len(), 2);
+    bench.store.closed.store(false, Ordering::Relaxed);
+    bench.evaluate(60);
+    assert_eq!(bench.query("y", 60), [r#"y{i="1"} 1"#]);
+    assert_eq!(bench.evaluate(90).samples, 1, "the marker is written once");
 }
 
 #[test]
