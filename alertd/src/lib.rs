@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod http_client;
 pub mod model;
 pub mod notify;
 pub mod promql;

@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub mod glob;
+pub mod stamp;
 pub mod yaml;
 
 use std::path::Path;

@@ -1,13 +1,13 @@
 //! `file_sd_configs`: which files there are, which changed, and the targets they last said.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use pitcrew_exporter::config::glob;
+use pitcrew_exporter::config::stamp::Stamp;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use tracing::{info, warn};
 
@@ -34,14 +34,6 @@ struct Known {
     targets: Vec<Target>,
     /// What is wrong with the file now.
     error: Option<String>,
-}
-
-/// What changes when a file is written or replaced.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    changed: (i64, i64),
-    size: u64,
-    inode: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +100,7 @@ fn look(
     metrics: &ScrapeMetrics,
     now: Instant,
 ) -> Known {
-    let stamp = stamp(path);
+    let stamp = Stamp::of(path);
     let mut known =
         known.unwrap_or(Known { stamp: None, read_at: now, targets: Vec::new(), error: None });
     let due = now.duration_since(known.read_at) >= config.refresh_interval;
@@ -135,12 +127,6 @@ fn look(
         }
     }
     known
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = fs::metadata(path).ok()?;
-    let changed = (meta.mtime(), meta.mtime_nsec());
-    Some(Stamp { changed, size: meta.size(), inode: meta.ino() })
 }
 
 fn read(path: &Path, job: &ScrapeConfig, settings: &Settings) -> Result<Vec<Target>, BadFile> {
@@ -170,6 +156,8 @@ fn read(path: &Path, job: &ScrapeConfig, settings: &Settings) -> Result<Vec<Targ
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use pitcrew_exporter::clock::monotonic;
     use prometheus_client::registry::Registry;
 
