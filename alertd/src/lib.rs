@@ -11,6 +11,7 @@ pub mod http_client;
 pub mod model;
 pub mod notify;
 pub mod promql;
+pub mod remote;
 pub mod route;
 pub mod rules;
 pub mod runbooks;

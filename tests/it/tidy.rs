@@ -11,7 +11,7 @@ const MAX_LINES: usize = 500;
 const LAYERS: &[&[&str]] = &[
     &["model"],
     &["promql", "tsdb", "db", "http_client"],
-    &["scrape"],
+    &["scrape", "remote"],
     &["rules"],
     &["route"],
     &["notify"],

@@ -1,7 +1,7 @@
 //! What evaluation asks of a store, and what scraping and rules give it.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{AddAssign, ControlFlow};
 use std::time::Duration;
 
 use super::engine::Engine;
@@ -155,6 +155,32 @@ pub struct Appended {
     pub bad_labels: usize,
     /// The store holds as many series as it may.
     pub over_limit: usize,
+}
+
+impl Appended {
+    /// What was not stored, by a short name of the reason as metrics have it.
+    pub fn refused(&self) -> [(&'static str, usize); 6] {
+        [
+            ("duplicate", self.duplicate),
+            ("out_of_order", self.out_of_order),
+            ("too_old", self.too_old),
+            ("too_new", self.too_new),
+            ("bad_labels", self.bad_labels),
+            ("over_limit", self.over_limit),
+        ]
+    }
+}
+
+impl AddAssign for Appended {
+    fn add_assign(&mut self, other: Appended) {
+        self.accepted += other.accepted;
+        self.duplicate += other.duplicate;
+        self.out_of_order += other.out_of_order;
+        self.too_old += other.too_old;
+        self.too_new += other.too_new;
+        self.bad_labels += other.bad_labels;
+        self.over_limit += other.over_limit;
+    }
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

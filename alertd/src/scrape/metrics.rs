@@ -78,14 +78,8 @@ impl ScrapeMetrics {
 
     pub(super) fn stored(&self, appended: Appended, future: usize) {
         self.samples.inc_by(appended.accepted as u64);
-        for (reason, count) in [
-            ("duplicate", appended.duplicate),
-            ("out_of_order", appended.out_of_order),
-            ("too_old", appended.too_old),
-            ("too_new", appended.too_new + future),
-            ("over_limit", appended.over_limit),
-            ("bad_labels", appended.bad_labels),
-        ] {
+        let appended = Appended { too_new: appended.too_new + future, ..appended };
+        for (reason, count) in appended.refused() {
             if count > 0 {
                 self.refused.get_or_create(&ReasonLabels { reason }).inc_by(count as u64);
             }
