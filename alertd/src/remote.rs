@@ -4,6 +4,8 @@
 
 pub mod encode;
 pub mod message;
+pub mod metrics;
+pub mod receive;
 pub mod wire;
 
 /// The message that a request's body holds.
