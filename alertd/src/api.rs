@@ -16,7 +16,6 @@ pub mod runbooks;
 pub mod series;
 pub mod status;
 pub mod targets;
-pub mod write;
 
 use axum::Json;
 use serde::Serialize;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
 use crate::api::evaluate::QueryConfig;
 use crate::notify;
+use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
@@ -52,6 +53,8 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     pub embedded: Embedded,
+    /// In place of the embedded store, which stays empty then.
+    pub prometheus: Option<SourceConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -175,6 +178,7 @@ impl Config {
         if max_series == 0 {
             return Err(Invalid::value(file, "metrics.embedded.max_series", "at least 1", "0"));
         }
+        self.metrics.prometheus.as_ref().map_or(Ok(()), |source| source.check(file))?;
         pools::check_all(&self.pools, file)?;
         self.actions.check(file)?;
         self.query.check(file)?;
@@ -193,6 +197,9 @@ impl Config {
         self.rule_files.iter_mut().for_each(join);
         self.notifications.iter_mut().for_each(join);
         self.web.start_paths_at(folder);
+        if let Some(source) = &mut self.metrics.prometheus {
+            source.http.start_paths_at(folder);
+        }
         if let Some(github) = &mut self.github {
             github.start_paths_at(folder);
         }
@@ -219,6 +226,11 @@ mod tests {
                 "metrics: { embedded: { retention: 5m } }",
                 "metrics.embedded.retention: expected at least 1h, found 5m",
             ),
+            (
+                "metrics: { prometheus: { url: mimir } }",
+                "metrics.prometheus.url: expected a URL with http or https",
+            ),
+            ("metrics: { prometheus: { urls: a } }", "did you mean `url`?"),
             ("external_url: pitcrew.example", "external_url: expected a URL"),
             (
                 "rule_files: [nowhere/*.yaml]",

@@ -1,11 +1,11 @@
-//! Remote write, protocol versions 1.0 and 2.0: what others send here, and what is sent to others.
+//! Remote write, protocol versions 1.0 and 2.0: what others send here, and what is sent to others;
+//! and a remote API as the store itself.
 //!
 //! Source: the Prometheus Remote-Write 1.0 and 2.0 specifications.
 
 pub mod encode;
 pub mod message;
-pub mod metrics;
-pub mod receive;
+pub mod source;
 pub mod wire;
 
 /// The message that a request's body holds.

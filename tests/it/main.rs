@@ -20,5 +20,6 @@ mod restart;
 mod rules;
 mod runner;
 mod scrape;
+mod source;
 mod tidy;
 mod up;

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod fake_github;
 pub mod fake_runner;
 pub mod fake_smtp;
+pub mod fake_source;
 pub mod fake_target;
 pub mod fake_webhook;
 pub mod live;

@@ -8,6 +8,8 @@ use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
 use crate::model::querier::{Querier, StoreError};
 use crate::model::sample::Timestamp;
+use crate::promql::error::PromqlError;
+use crate::promql::{self, Options, Value};
 use crate::scrape::targets::{Health, TargetStatus};
 
 /// Older samples are not shown: the lookback of a query.
@@ -18,35 +20,50 @@ const MAX_ROWS: usize = 500;
 /// Who one host or runner is: job and instance, or instance and runner.
 type Place = (String, String);
 
-/// One row a target, in the order of `targets`.
+/// A scraped target, as far as its row needs it.
+struct Scraped {
+    place: Place,
+    health: Health,
+    at: Option<Timestamp>,
+    error: Option<String>,
+}
+
+/// One row a target, in the order of `targets`; without any, those that others scrape.
 pub fn host_rows(
     targets: &[TargetStatus],
     store: &dyn Querier,
     now: Timestamp,
 ) -> Result<Vec<HostRow>, StoreError> {
     let of = |name| latest(store, name, now);
+    let scraped = match targets {
+        [] => elsewhere(store, now)?,
+        targets => targets.iter().map(Scraped::from).collect(),
+    };
     let load = by_place(of("node_load1")?, f64::max);
     let available = by_place(of("node_memory_MemAvailable_bytes")?, f64::max);
     let total = by_place(of("node_memory_MemTotal_bytes")?, f64::max);
-    let cpus = count_cpus(of("node_cpu_seconds_total")?);
+    let idle =
+        [Matcher::equal(METRIC_NAME, "node_cpu_seconds_total"), Matcher::equal("mode", "idle")];
+    let cpus = by_place(
+        store.latest(&idle, now, LOOKBACK)?.into_iter().map(|(labels, _)| (labels, 1.0)).collect(),
+        std::ops::Add::add,
+    );
     let disks = fullest(of("node_filesystem_size_bytes")?, &of("node_filesystem_avail_bytes")?);
-    let row = |target: &TargetStatus| {
-        let place = (target.job.clone(), target.instance.clone());
-        let (health, level) = match target.last.health {
+    let row = |target: Scraped| {
+        let place = target.place;
+        let (health, level) = match target.health {
             Health::Up => ("up", Level::Good),
             Health::Down => ("down", Level::Bad),
             Health::Unknown => ("not scraped yet", Level::Quiet),
         };
-        let worked = target.last.at.filter(|_| target.last.health == Health::Up);
+        let worked = target.at.filter(|_| target.health == Health::Up);
         let memory_total = total.get(&place).copied();
         let used = |total: f64| available.get(&place).map(|free| total - free);
         let disk = disks.get(&place);
         HostRow {
-            job: target.job.clone(),
-            instance: target.instance.clone(),
             health: health.to_owned(),
             level,
-            detail: target.last.error.clone().unwrap_or_default(),
+            detail: target.error.unwrap_or_default(),
             age_seconds: worked.map(|at| now.since(at).as_secs_f64()),
             load: load.get(&place).copied(),
             cpus: cpus.get(&place).copied(),
@@ -54,9 +71,46 @@ pub fn host_rows(
             memory_total,
             disk_used: disk.map(|(size, avail)| size - avail),
             disk_total: disk.map(|(size, _)| *size),
+            job: place.0,
+            instance: place.1,
         }
     };
-    Ok(targets.iter().take(MAX_ROWS).map(row).collect())
+    Ok(scraped.into_iter().take(MAX_ROWS).map(row).collect())
+}
+
+impl From<&TargetStatus> for Scraped {
+    fn from(target: &TargetStatus) -> Scraped {
+        Scraped {
+            place: (target.job.clone(), target.instance.clone()),
+            health: target.last.health,
+            at: target.last.at,
+            error: target.last.error.clone(),
+        }
+    }
+}
+
+/// What others scrape into the store, from `up` and its age.
+fn elsewhere(store: &dyn Querier, now: Timestamp) -> Result<Vec<Scraped>, StoreError> {
+    let mut times = BTreeMap::new();
+    let expr = promql::parse("timestamp(up)");
+    let answer = expr.and_then(|expr| promql::instant(&expr, store, now, &Options::default()));
+    if let Value::Vector(found) = answer.map_err(stored)?.value {
+        times.extend(found.iter().map(|(labels, time)| (place(labels), time.value)));
+    }
+    let one = |(place, up): (Place, f64)| Scraped {
+        health: if up > 0.0 { Health::Up } else { Health::Down },
+        at: times.get(&place).map(|seconds| Timestamp::from_seconds(*seconds)),
+        error: None,
+        place,
+    };
+    Ok(by_place(latest(store, "up", now)?, f64::min).into_iter().map(one).collect())
+}
+
+fn stored(error: PromqlError) -> StoreError {
+    match error {
+        PromqlError::Store(error) => error,
+        other => StoreError::Execution(other.to_string()),
+    }
 }
 
 /// One row a runner that a scraped host tells of, by host and name.
@@ -114,14 +168,6 @@ fn by_place(found: Vec<(Labels, f64)>, join: fn(f64, f64) -> f64) -> BTreeMap<Pl
         places.entry(place(&labels)).and_modify(|have| *have = join(*have, value)).or_insert(value);
     }
     places
-}
-
-fn count_cpus(found: Vec<(Labels, f64)>) -> BTreeMap<Place, f64> {
-    let mut cpus = BTreeMap::new();
-    for (labels, _) in found.iter().filter(|(labels, _)| labels.get("mode") == Some("idle")) {
-        *cpus.entry(place(labels)).or_default() += 1.0;
-    }
-    cpus
 }
 
 /// Size and free bytes of each host's fullest file system.

@@ -1,6 +1,5 @@
 //! From the live views to what the page shows.
 
-use super::error::ApiError;
 use super::fleet;
 use super::status::{
     ActionRow, Level, MemberRow, PoolRow, Status, TransitionRow, alert_rows, verdict,
@@ -16,13 +15,14 @@ use crate::scrape::targets::TargetStatus;
 /// Rows of recent actions, and transitions of each pool.
 const RECENT: usize = 20;
 
+/// Without the verdict. What the store does not tell is left out, and why is said.
 pub fn status(
     active: &ActiveAlerts,
     targets: &[TargetStatus],
     pools: &PoolsView,
     store: &dyn Querier,
     now: Timestamp,
-) -> Result<Status, ApiError> {
+) -> Status {
     let mut actions: Vec<_> =
         pools.pools.iter().flat_map(|pool| pool.journal.iter().map(action_row)).collect();
     actions.sort_by_key(|row| std::cmp::Reverse(row.at));
@@ -33,13 +33,21 @@ pub fn status(
         hold: pools.hold.as_ref().map(|hold| format!("{} ({})", hold.reason, hold.who)),
         alerts: alert_rows(active),
         pools: pools.pools.iter().map(pool_row).collect(),
-        runners: fleet::runner_rows(store, now)?,
-        hosts: fleet::host_rows(targets, store, now)?,
         actions,
         ..Status::default()
     };
-    status.verdict = verdict(&status);
-    Ok(status)
+    let rows = fleet::runner_rows(store, now)
+        .and_then(|runners| Ok((runners, fleet::host_rows(targets, store, now)?)));
+    match rows {
+        Ok(rows) => (status.runners, status.hosts) = rows,
+        Err(error) => status.trouble = Some(error.to_string()),
+    }
+    status
+}
+
+/// With the verdict on all that is there.
+pub fn judged(status: Status) -> Status {
+    Status { verdict: verdict(&status), ..status }
 }
 
 fn pool_row(pool: &PoolView) -> PoolRow {

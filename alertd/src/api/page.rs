@@ -29,6 +29,13 @@ pub fn render(status: &Status) -> Markup {
                             None => { "no data yet" }
                         }
                         " · " (clock(now)) " UTC · Pitcrew " (status.version)
+                        @if let Some(source) = &status.source {
+                            " · source " code { (source.url) }
+                            @if let Some(why) = &source.trouble { " " strong { (why) } }
+                        }
+                        @if let (Some(why), None) = (&status.trouble, &status.source) {
+                            " · " strong { (why) }
+                        }
                         @if let Some(reason) = &status.hold { " · " strong { "all actions held: " (reason) } }
                     }
                 }

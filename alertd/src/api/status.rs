@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::model::alert::{ActiveAlerts, AlertInstance, AlertState};
 use crate::model::labels::ALERT_NAME;
 use crate::model::sample::Timestamp;
+use crate::remote::source::Condition;
 
 /// The alert that fires always, to prove that alerts flow.
 const WATCHDOG: &str = "Watchdog";
@@ -32,6 +33,23 @@ pub struct Status {
     pub runners: Vec<RunnerRow>,
     pub hosts: Vec<HostRow>,
     pub actions: Vec<ActionRow>,
+    /// The remote API that stands in the embedded store's place.
+    pub source: Option<SourceRow>,
+    /// Why the store does not tell of runners and hosts.
+    pub trouble: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SourceRow {
+    pub url: String,
+    /// Why it does not answer, if it does not.
+    pub trouble: Option<String>,
+}
+
+impl From<Condition> for SourceRow {
+    fn from(condition: Condition) -> SourceRow {
+        SourceRow { url: condition.url, trouble: condition.trouble }
+    }
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -175,7 +193,10 @@ pub fn verdict(status: &Status) -> Verdict {
     let count = |level| status.alerts.iter().filter(|alert| alert.level == level).count();
     let down = status.hosts.iter().filter(|host| host.level == Level::Bad).count();
     let away = status.pools.iter().find(|pool| pool.level >= Level::Warn);
+    let blind = status.trouble.is_some()
+        || status.source.as_ref().is_some_and(|source| source.trouble.is_some());
     let (level, text) = match (count(Level::Bad), count(Level::Warn)) {
+        _ if blind => (Level::Bad, "The source of metrics does not answer".to_owned()),
         _ if newest.is_none() && down == 0 => {
             (Level::Quiet, "Waiting for the first scrape".to_owned())
         }

@@ -17,7 +17,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::actions::metrics::ActionMetrics;
 use crate::api::evaluate::Queries;
-use crate::api::write::Receiver;
 use crate::clock;
 use crate::config::Loaded;
 use crate::db::outbox::Outbox;
@@ -25,7 +24,7 @@ use crate::db::{Db, DbError};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
-use crate::remote::metrics::ReceiveMetrics;
+use crate::remote::source::RemoteSource;
 use crate::route::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
 use crate::scrape;
@@ -43,16 +42,15 @@ pub(super) struct Core {
     pub(super) db: Db,
     pub(super) outbox: Outbox,
     pub(super) tsdb: Arc<Tsdb>,
+    /// What stands in the embedded store's place, if so configured.
+    pub(super) source: Option<RemoteSource>,
     pub(super) targets: Targets,
     pub(super) queries: Queries,
-    pub(super) receiver: Receiver,
     pub(super) rules: RulesMetrics,
     pub(super) route: RouteMetrics,
     pub(super) notify: NotifyMetrics,
     pub(super) actions: ActionMetrics,
     pub(super) github: GithubMetrics,
-    /// Whether other hosts can connect.
-    pub(super) exposed: bool,
     scrape: ScrapeMetrics,
     settings: watch::Sender<Arc<Settings>>,
     began: Timestamp,
@@ -82,10 +80,12 @@ impl Core {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("pitcrew_alertd_build", "The running version", Info::new(version));
         let own = Own::register(&mut registry);
+        let remote = loaded.config.metrics.prometheus.as_ref();
+        let source = remote.map(|config| RemoteSource::new(config, &mut registry));
+        let store = store(source.as_ref(), &tsdb);
         let core = Core {
             outbox: Outbox::new(db.clone()),
-            queries: Queries::new(tsdb.clone(), loaded.config.query.clone(), &mut registry),
-            receiver: Receiver::new(tsdb.clone(), ReceiveMetrics::new(&mut registry)),
+            queries: Queries::new(store, loaded.config.query.clone(), &mut registry),
             rules: RulesMetrics::new(&mut registry),
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),
@@ -93,12 +93,12 @@ impl Core {
             github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
             scrape: ScrapeMetrics::new(&mut registry),
             targets: Targets::default(),
-            exposed: false,
             settings: watch::Sender::new(Arc::new(loaded.scrape.clone())),
             began: clock::now(),
             own: Arc::new(Own { registry: Mutex::new(registry), ..own }),
             db,
             tsdb,
+            source,
         };
         core.reloaded(true);
         Ok(core)
@@ -113,7 +113,7 @@ impl Core {
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
-        self.tsdb.clone()
+        store(self.source.as_ref(), &self.tsdb)
     }
 
     /// Scraping follows at once.
@@ -158,7 +158,20 @@ impl Core {
             eager,
             stop.clone(),
         );
-        tokio::join!(scraping, expire(self.tsdb, stop));
+        let watching = async {
+            if let Some(source) = self.source {
+                source.watch(stop.clone()).await;
+            }
+        };
+        tokio::join!(scraping, watching, expire(self.tsdb, stop.clone()));
+    }
+}
+
+/// The one store that everything reads and writes.
+fn store(source: Option<&RemoteSource>, tsdb: &Arc<Tsdb>) -> Arc<dyn Store> {
+    match source {
+        Some(source) => Arc::new(source.clone()),
+        None => tsdb.clone(),
     }
 }
 

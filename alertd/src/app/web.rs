@@ -17,15 +17,16 @@ use super::core::Core;
 use crate::actions::Command;
 use crate::actions::view::PoolsView;
 use crate::api;
-use crate::api::write::Anonymous;
 use crate::clock;
 use crate::model::alert::ActiveAlerts;
+use crate::model::querier::Querier;
+use crate::promql::Options;
+use crate::remote::source::RemoteSource;
 use crate::rules::status::View;
 
 /// A POST there asks a question; it changes nothing.
-/// Writes are let through here too: who may write is looked at where they go (`api/write.rs`).
-pub(super) const READING_POSTS: [&str; 5] =
-    ["/api/v1/query", "/api/v1/query_range", "/api/v1/labels", "/api/v1/series", "/api/v1/write"];
+pub(super) const READING_POSTS: [&str; 4] =
+    ["/api/v1/query", "/api/v1/query_range", "/api/v1/labels", "/api/v1/series"];
 
 /// Nothing but the page's own style; no script, no frame, no form target elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; \
@@ -47,9 +48,15 @@ impl Front {
     /// Health, metrics and reload; everything else goes to the generation.
     pub(super) fn router(&self, core: Core, reloads: mpsc::Sender<Reload>) -> Router {
         let (front, starting) = (self.clone(), (StatusCode::SERVICE_UNAVAILABLE, "starting\n"));
+        let source = core.source.clone();
         let ready = move || async move {
-            let starts = front.current().is_none();
-            if starts { starting } else { (StatusCode::OK, "ready\n") }
+            // Ready also while the source is away: that is when the page is looked at.
+            match front.current() {
+                None => starting.into_response(),
+                Some(_) => ["ready\n".to_owned(), source.map(said).unwrap_or_default()]
+                    .concat()
+                    .into_response(),
+            }
         };
         let front = self.clone();
         let pass_on = move |request: Request| async move {
@@ -76,7 +83,6 @@ pub(super) fn router(
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
     commands: mpsc::Sender<Command>,
-    anonymous_writes: Anonymous,
 ) -> Router {
     let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
     Router::new()
@@ -89,7 +95,6 @@ pub(super) fn router(
         .merge(api::buildinfo::routes())
         .merge(api::rules::routes(rules.clone()))
         .merge(api::runbooks::routes())
-        .merge(api::write::routes(core.receiver.clone(), anonymous_writes))
         .merge(api::pools::routes(pools, core.db.clone(), commands))
 }
 
@@ -100,15 +105,21 @@ struct Page {
 }
 
 impl Page {
-    fn status(&self) -> Result<api::status::Status, api::error::ApiError> {
+    async fn status(&self) -> Result<api::status::Status, api::error::ApiError> {
         let (active, pools) = (self.active.borrow().clone(), self.pools.borrow().clone());
-        let targets = self.core.targets.snapshot();
-        api::gather::status(&active, &targets, &pools, &*self.core.tsdb, clock::now())
+        let (targets, source) = (self.core.targets.snapshot(), self.core.source.clone());
+        let gather = move |store: &dyn Querier, _: &Options| {
+            let mut status = api::gather::status(&active, &targets, &pools, store, clock::now());
+            // After the store was asked: what it said then is part of it.
+            status.source = source.map(|source| source.condition().into());
+            Ok(api::gather::judged(status))
+        };
+        self.core.queries.run(None, gather).await
     }
 }
 
 async fn html(State(page): State<Arc<Page>>) -> Response {
-    match page.status() {
+    match page.status().await {
         Ok(status) => {
             let headers = [
                 (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -122,7 +133,7 @@ async fn html(State(page): State<Arc<Page>>) -> Response {
 }
 
 async fn json(State(page): State<Arc<Page>>) -> Response {
-    match page.status() {
+    match page.status().await {
         Ok(status) => ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response(),
         Err(error) => error.into_response(),
     }
@@ -143,6 +154,15 @@ async fn reload(State(reloads): State<mpsc::Sender<Reload>>) -> (StatusCode, Str
         Ok(Ok(())) => (StatusCode::OK, "reloaded\n".to_owned()),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         Err(_) => stopping(),
+    }
+}
+
+/// One line on the source for `/-/ready`.
+fn said(source: RemoteSource) -> String {
+    let condition = source.condition();
+    match condition.trouble {
+        None => format!("source {}\n", condition.url),
+        Some(why) => format!("source {} is away: {why}\n", condition.url),
     }
 }
 

@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use pitcrew_exporter::config::yaml::Invalid;
 use pitcrew_exporter::github::Github;
 use pitcrew_exporter::github::metrics::GithubMetrics;
 use pitcrew_exporter::server;
 use prometheus_client::registry::Registry;
 
 use crate::config::{self, ConfigError, Loaded, Overrides};
+use crate::model::causes::causes;
 use crate::route::config as notifications;
 
 #[derive(Debug, clap::Args)]
@@ -52,6 +54,11 @@ async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError>
     }
     if let Some(notifications) = &loaded.config.notifications {
         notifications::check(notifications)?;
+    }
+    if let Some(source) = &loaded.config.metrics.prometheus {
+        source.http.check_files().map_err(|error| {
+            Invalid::value(file, "metrics.prometheus", "files that can be used", causes(&error))
+        })?;
     }
     loaded.scrape.check_secrets(file)?;
     Ok(loaded)

@@ -13,10 +13,7 @@ pub enum PromqlError {
     /// The data do not allow the operation (ambiguous matches, duplicate label sets, bad arguments).
     #[error("{0}")]
     Execution(String),
-    #[error(
-        "query processing would load too many samples into memory in query execution \
-         (limit: {limit})"
-    )]
+    #[error("query would load or produce more than {limit} samples")]
     TooManySamples { limit: usize },
     #[error("query was cancelled")]
     Cancelled,
