@@ -23,8 +23,10 @@ programs:
 peers: ## the real programs that tests compare with, into target/peers
 	tests/peers.sh
 
-sweep: peers programs ## the long form of the crash tests
+sweep: peers programs ## the long form of the crash tests and of random queries
 	PITCREW_SWEEP=200 $(CARGO) test --locked -p pitcrew-tests --test it crash -- --nocapture
+	PITCREW_DIFFERENTIAL=$$RANDOM,$$RANDOM,25000 \
+		$(CARGO) test --locked -p pitcrew-tests --test it differential -- --nocapture
 
 bench: peers ## figures beside the peers, for BENCHMARKS.md
 	$(CARGO) build --release --locked -p pitcrew-exporter -p pitcrew-alertd

@@ -7,6 +7,7 @@ mod crash;
 mod dashboards;
 mod demo;
 mod deploy;
+mod differential;
 mod failover;
 mod github;
 mod host;

@@ -4,6 +4,7 @@
 
 pub mod alertmanager;
 pub mod demo;
+pub mod differential;
 pub mod fake_github;
 pub mod fake_runner;
 pub mod fake_smtp;

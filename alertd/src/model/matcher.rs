@@ -34,9 +34,7 @@ impl Matcher {
         let value = value.into();
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => {
-                Some(Regex::new(&format!("^(?s:{value})$")).map_err(Box::new)?)
-            }
+            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value)?),
         };
         Ok(Matcher { name: name.into(), op, value, regex })
     }
@@ -53,6 +51,34 @@ impl Matcher {
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         self.matches(labels.get(&self.name).unwrap_or(""))
     }
+}
+
+/// A regular expression that has to match all of a text, with what Prometheus' engine means by it:
+/// a dot is any character, and `\d`, `\s`, `\w` and `\b` know only ASCII.
+///
+/// # Errors
+/// When `text` is not a regular expression.
+pub fn anchored(text: &str) -> Result<Regex, Box<regex::Error>> {
+    let mut pattern = String::with_capacity(text.len() + 8);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let escaped = if c == '\\' { chars.next() } else { None };
+        // Classes may stand within classes.
+        match escaped {
+            Some('d') => pattern.push_str("[0-9]"),
+            Some('D') => pattern.push_str("[^0-9]"),
+            Some('s') => pattern.push_str(r"[\t\n\f\r ]"),
+            Some('S') => pattern.push_str(r"[^\t\n\f\r ]"),
+            Some('w') => pattern.push_str("[0-9A-Za-z_]"),
+            Some('W') => pattern.push_str("[^0-9A-Za-z_]"),
+            Some('b') => pattern.push_str(r"(?-u:\b)"),
+            other => {
+                pattern.push(c);
+                pattern.extend(other);
+            }
+        }
+    }
+    Regex::new(&format!("^(?s:{pattern})$")).map_err(Box::new)
 }
 
 impl PartialEq for Matcher {
@@ -87,6 +113,12 @@ mod tests {
             (MatchOp::Regex, "a", "xax", false),
             (MatchOp::Regex, "a.b", "a\nb", true),
             (MatchOp::NotRegex, "a.*", "abc", false),
+            (MatchOp::Regex, r"\w+", "a_1", true),
+            (MatchOp::Regex, r"\w+", "é", false),
+            (MatchOp::Regex, r"[\W]+", "é", true),
+            (MatchOp::Regex, r"[^\d\s]+", "٣", true),
+            (MatchOp::Regex, r"a\bé", "aé", true),
+            (MatchOp::Regex, r"\\w", r"\w", true),
         ] {
             let matcher = Matcher::new(op, "l", value).unwrap();
             assert_eq!(matcher.matches(input), want, "{matcher} on {input:?}");

@@ -22,6 +22,10 @@ pub(super) fn apply(
     steps: &Steps,
 ) -> Result<Frame, PromqlError> {
     let rows = eval.vector(&aggregate.expr, steps)?;
+    let value_label = match aggregate.kind {
+        Aggregation::CountValues => Some(label(eval, aggregate)?),
+        _ => None,
+    };
     let param = match &aggregate.param {
         Some(param) if aggregate.kind != Aggregation::CountValues => {
             Some((eval.scalar(param, steps)?, param.start))
@@ -29,7 +33,10 @@ pub(super) fn apply(
         _ => None,
     };
     let (param, position) = param.unwrap_or((Vec::new(), 0));
-    let groups = grouped(aggregate, rows);
+    let groups = match &value_label {
+        Some(label) => grouped(aggregate, without_label(label, rows)),
+        None => grouped(aggregate, rows),
+    };
     let at_step = |step: usize| param.get(step).copied().unwrap_or(f64::NAN);
     let one_value = |compute: &dyn Fn(usize, &[f64]) -> f64| reduce(eval, &groups, steps, compute);
     match aggregate.kind {
@@ -47,7 +54,9 @@ pub(super) fn apply(
             }
             one_value(&|step, v| quantile(at_step(step), v.to_vec()))
         }
-        Aggregation::CountValues => count_values(eval, &groups, &label(eval, aggregate)?, steps),
+        Aggregation::CountValues => {
+            count_values(eval, aggregate, &groups, &value_label.unwrap_or_default(), steps)
+        }
         Aggregation::Topk | Aggregation::Bottomk | Aggregation::Limitk => {
             let limits = (0..steps.count).map(|step| limit(at_step(step)));
             let limits = limits.collect::<Result<Vec<_>, _>>()?;
@@ -181,17 +190,20 @@ fn select(
 
 fn count_values(
     eval: &Evaluator<'_>,
+    aggregate: &Aggregate,
     groups: &[Group],
     label: &str,
     steps: &Steps,
 ) -> Result<Frame, PromqlError> {
+    let listed = label == METRIC_NAME || aggregate.labels.iter().any(|name| name == label);
+    let dropped = aggregate.without && listed;
     let mut rows: Vec<Row> = Vec::new();
     for group in groups {
         eval.check_cancelled()?;
         let mut known: HashMap<String, usize> = HashMap::new();
         for step in 0..steps.count {
             for (row, value) in at_step(group, step) {
-                let shown = number(value);
+                let shown = if dropped { String::new() } else { number(value) };
                 let at = match known.get(&shown) {
                     Some(at) => *at,
                     None => {
@@ -210,6 +222,14 @@ fn count_values(
         }
     }
     Ok(Frame::Vector(merged(rows)?))
+}
+
+/// The value takes the label's place before there are groups.
+fn without_label(label: &str, mut rows: Vec<Row>) -> Vec<Row> {
+    for row in rows.iter_mut().filter(|row| row.labels.get(label).is_some()) {
+        row.labels = row.labels.without(&[label]);
+    }
+    rows
 }
 
 /// The label that `count_values` puts the value into.

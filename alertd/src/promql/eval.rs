@@ -116,7 +116,11 @@ impl<'a> Evaluator<'a> {
             Node::Paren(inner) => self.eval(inner, steps),
             Node::Negate(inner) => match self.eval(inner, steps)? {
                 Frame::Scalar(values) => Ok(Frame::Scalar(values.iter().map(|v| -v).collect())),
-                Frame::Vector(rows) => self.map(rows, |value| -value),
+                Frame::Vector(mut rows) => {
+                    let values = rows.iter_mut().flat_map(|row| &mut row.values);
+                    values.filter(|value| !is_absent(**value)).for_each(|value| *value = -*value);
+                    Ok(Frame::Vector(self.renamed_apart(rows)?))
+                }
                 Frame::Text(_) => Err(failed!("a string cannot be negated")),
             },
             Node::Binary(_) => {
@@ -166,6 +170,17 @@ impl<'a> Evaluator<'a> {
             Row { drop_name: true, ..row }
         } else {
             Row { labels: without_name(&row.labels), ..row }
+        }
+    }
+
+    /// Rows without their names, none of which may then be equal, at whatever steps their values
+    /// are.
+    pub(super) fn renamed_apart(&self, rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
+        let count = rows.len();
+        let rows = merged(rows.into_iter().map(|row| self.renamed(row)))?;
+        match rows.len() < count && !self.options.delayed_name_removal {
+            true => Err(same_labels()),
+            false => Ok(rows),
         }
     }
 
@@ -233,6 +248,10 @@ pub(super) fn without_name(labels: &Labels) -> Labels {
     }
 }
 
+fn same_labels() -> PromqlError {
+    failed!("vector cannot contain metrics with the same labelset")
+}
+
 /// Joins rows of equal labels that never have a value at the same step; drops empty ones.
 ///
 /// # Errors
@@ -255,9 +274,7 @@ pub(super) fn merged(rows: impl IntoIterator<Item = Row>) -> Result<Vec<Row>, Pr
                         continue;
                     }
                     if !is_absent(*into) {
-                        return Err(failed!(
-                            "vector cannot contain metrics with the same labelset"
-                        ));
+                        return Err(same_labels());
                     }
                     *into = value;
                 }

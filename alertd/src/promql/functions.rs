@@ -12,7 +12,7 @@ pub(super) mod regression;
 pub(super) mod sort;
 
 use super::error::{PromqlError, failed};
-use super::eval::{Evaluator, Frame, Row, Steps, merged};
+use super::eval::{Evaluator, Frame, Row, Steps};
 use super::selector::Window;
 use super::syntax::{Kind, Tree};
 
@@ -174,7 +174,7 @@ impl<'a> Call<'a> {
         compute: impl FnMut(&Window<'_>) -> Option<f64>,
     ) -> Result<Frame, PromqlError> {
         let rows = self.over_keeping_names(arg, compute)?;
-        Ok(Frame::Vector(merged(rows.into_iter().map(|row| self.eval.renamed(row)))?))
+        Ok(Frame::Vector(self.eval.renamed_apart(rows)?))
     }
 
     pub(super) fn over_keeping_names(

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::engine::Engine;
 use crate::model::matcher::Matcher;
 use crate::model::querier::StoreError;
+use crate::model::sample::stale_marker;
 
 /// Series written as `name{labels}` with values every 30 s from 0; `_` leaves one out.
 struct Fixed(Vec<Series>);
@@ -223,6 +224,26 @@ fn refused_by_the_data() {
             Err(error) => assert!(!want.is_empty() && error.to_string().contains(want), "{error}"),
         }
     }
+}
+
+#[test]
+fn without_names_series_stay_apart_even_if_they_never_meet() {
+    let store = Fixed(vec![
+        series("one", &[("a", "b")], &[1.0, 1.0, stale_marker()]),
+        series("two", &[("a", "b")], &[stale_marker(), stale_marker(), 2.0, 2.0]),
+    ]);
+    let ask = |text: &str| {
+        let step = Duration::from_secs(30);
+        let (from, to) = (Timestamp(0), Timestamp(90_000));
+        range(&parse(text).unwrap(), &store, from, to, step, &Options::default())
+    };
+    for text in ["-last_over_time(X[20s])", "count_over_time(X[20s])"] {
+        let text = text.replace('X', r#"{__name__=~"one|two"}"#);
+        let error = ask(&text).unwrap_err().to_string();
+        assert_eq!(error, "vector cannot contain metrics with the same labelset", "{text}");
+    }
+    let joined = ask(r#"abs({__name__=~"one|two"})"#).unwrap();
+    assert_eq!(shown(&joined.value), r#"{a="b"} 1@0 1@30 2@60 2@90"#);
 }
 
 #[test]

@@ -26,16 +26,18 @@ fn where_empty(call: &Call<'_>, rows: &[Row]) -> Result<Frame, PromqlError> {
     Ok(Frame::Vector(if row.is_empty() { Vec::new() } else { vec![row] }))
 }
 
-/// The labels that the selector asks for by `=`, unless it asks for the same label twice.
+/// The labels that the selector asks for by `=`. Any further matcher of the same label takes it
+/// away again; matchers before the first `=` do not count.
 fn labels_of(tree: &Tree) -> Labels {
     let selector = match &tree.bare().node {
         Node::Selector(selector) | Node::Range { selector, .. } => selector,
         _ => return Labels::empty(),
     };
-    let once =
-        |name: &str| selector.matchers.iter().filter(|matcher| matcher.name == name).count() == 1;
-    let wanted = selector.matchers.iter().filter(|matcher| {
-        matcher.op == MatchOp::Equal && matcher.name != METRIC_NAME && once(&matcher.name)
+    let matchers = || selector.matchers.iter().filter(|matcher| matcher.name != METRIC_NAME);
+    let wanted = matchers().filter(|matcher| {
+        let mut same = matchers().filter(|other| other.name == matcher.name);
+        same.find(|other| other.op == MatchOp::Equal).is_some_and(|first| first == *matcher)
+            && same.next().is_none()
     });
     Labels::from_pairs(wanted.map(|matcher| (matcher.name.as_str(), matcher.value.as_str())))
 }

@@ -1,9 +1,8 @@
 //! `label_replace` and `label_join`.
 
-use regex::Regex;
-
 use super::Call;
 use crate::model::labels::METRIC_NAME;
+use crate::model::matcher::anchored;
 use crate::promql::error::{PromqlError, failed};
 use crate::promql::eval::{Frame, merged};
 use crate::promql::print::quoted;
@@ -11,7 +10,7 @@ use crate::promql::print::quoted;
 pub(super) fn label_replace(call: &Call<'_>) -> Result<Frame, PromqlError> {
     let (target, replacement) = (call.text(1)?, call.text(2)?);
     let (source, pattern) = (call.text(3)?, call.text(4)?);
-    let regex = Regex::new(&format!("^(?s:{pattern})$"))
+    let regex = anchored(&pattern)
         .map_err(|_| failed!("invalid regular expression in label_replace(): {pattern}"))?;
     check_name(&target, "label_replace")?;
     relabelled(call, &target, |labels| {

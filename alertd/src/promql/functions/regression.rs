@@ -29,15 +29,17 @@ pub(super) fn predict_linear(call: &Call<'_>) -> Result<Frame, PromqlError> {
 pub(super) fn double_exponential_smoothing(call: &Call<'_>) -> Result<Frame, PromqlError> {
     let smoothing = call.scalar(1)?;
     let trend = call.scalar(2)?;
-    for (what, factors) in [("smoothing", &smoothing), ("trend", &trend)] {
-        if let Some(bad) = factors.iter().find(|factor| !(**factor > 0.0 && **factor < 1.0)) {
-            return Err(failed!("invalid {what} factor: expected 0 < factor < 1, got {bad}"));
-        }
-    }
-    call.over(0, |window| {
-        let [first, second, ..] = window.samples else { return None };
+    let mut wrong = None;
+    let smoothed = call.over(0, |window| {
         let weight = smoothing.get(window.step).copied()?;
         let trend = trend.get(window.step).copied()?;
+        // Only where there is something to smooth do the factors matter.
+        for (what, factor) in [("smoothing", weight), ("trend", trend)] {
+            if factor <= 0.0 || factor >= 1.0 {
+                wrong.get_or_insert((what, factor));
+            }
+        }
+        let [first, second, ..] = window.samples else { return None };
         let (mut before, mut level, mut slope) = (0.0, first.value, second.value - first.value);
         for (at, sample) in window.samples.iter().enumerate().skip(1) {
             if at > 1 {
@@ -46,7 +48,13 @@ pub(super) fn double_exponential_smoothing(call: &Call<'_>) -> Result<Frame, Pro
             (before, level) = (level, weight * sample.value + (1.0 - weight) * (level + slope));
         }
         Some(level)
-    })
+    });
+    match wrong {
+        Some((what, bad)) => {
+            Err(failed!("invalid {what} factor: expected 0 < factor < 1, got {bad}"))
+        }
+        None => smoothed,
+    }
 }
 
 /// Slope per second, and the value at `origin` (milliseconds).
