@@ -16,6 +16,7 @@ pub mod runbooks;
 pub mod series;
 pub mod status;
 pub mod targets;
+pub mod write;
 
 use axum::Json;
 use serde::Serialize;

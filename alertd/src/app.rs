@@ -66,7 +66,7 @@ impl App {
         };
         let config = &loaded.config;
         server::check(&config.listen, &config.web, start.insecure_listen).await?;
-        let core = Core::open(&loaded)?;
+        let mut core = Core::open(&loaded)?;
         let token = operator::token(&config.data_dir).context("operator token")?;
         let bound = server::bind(&config.listen, &config.web, start.insecure_listen).await?;
         let mut bound = bound.with_operator(&token);
@@ -76,6 +76,7 @@ impl App {
         if let Some(host) = config.external_url.as_deref().and_then(web::host) {
             bound = bound.with_host(&host);
         }
+        core.exposed = !bound.local_addr().ip().to_canonical().is_loopback();
         Ok(App { source, loaded, start, bound, core, signals })
     }
 

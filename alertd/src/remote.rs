@@ -5,6 +5,8 @@
 
 pub mod encode;
 pub mod message;
+pub mod metrics;
+pub mod receive;
 pub mod source;
 pub mod wire;
 

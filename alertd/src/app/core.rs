@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::actions::metrics::ActionMetrics;
 use crate::api::evaluate::Queries;
+use crate::api::write::Receiver;
 use crate::clock;
 use crate::config::Loaded;
 use crate::db::outbox::Outbox;
@@ -24,6 +25,7 @@ use crate::db::{Db, DbError};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
+use crate::remote::metrics::ReceiveMetrics;
 use crate::remote::source::RemoteSource;
 use crate::route::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
@@ -46,11 +48,14 @@ pub(super) struct Core {
     pub(super) source: Option<RemoteSource>,
     pub(super) targets: Targets,
     pub(super) queries: Queries,
+    pub(super) receiver: Receiver,
     pub(super) rules: RulesMetrics,
     pub(super) route: RouteMetrics,
     pub(super) notify: NotifyMetrics,
     pub(super) actions: ActionMetrics,
     pub(super) github: GithubMetrics,
+    /// Whether other hosts can connect.
+    pub(super) exposed: bool,
     scrape: ScrapeMetrics,
     settings: watch::Sender<Arc<Settings>>,
     began: Timestamp,
@@ -85,7 +90,8 @@ impl Core {
         let store = store(source.as_ref(), &tsdb);
         let core = Core {
             outbox: Outbox::new(db.clone()),
-            queries: Queries::new(store, loaded.config.query.clone(), &mut registry),
+            queries: Queries::new(store.clone(), loaded.config.query.clone(), &mut registry),
+            receiver: Receiver::new(store, ReceiveMetrics::new(&mut registry)),
             rules: RulesMetrics::new(&mut registry),
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),
@@ -93,6 +99,7 @@ impl Core {
             github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
             scrape: ScrapeMetrics::new(&mut registry),
             targets: Targets::default(),
+            exposed: false,
             settings: watch::Sender::new(Arc::new(loaded.scrape.clone())),
             began: clock::now(),
             own: Arc::new(Own { registry: Mutex::new(registry), ..own }),

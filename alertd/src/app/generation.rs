@@ -16,6 +16,7 @@ use super::core::Core;
 use super::web;
 use crate::actions::view::PoolsView;
 use crate::actions::{self, Actions};
+use crate::api::write::Anonymous;
 use crate::config::Loaded;
 use crate::model::alert::ActiveAlerts;
 use crate::model::labels::Labels;
@@ -76,6 +77,11 @@ impl Generation {
         let (alerts, inbox) = mpsc::channel(INBOX);
         let (active, watching) = watch::channel(Arc::new(ActiveAlerts::default()));
 
+        let anonymous = match (core.exposed, config.pools.is_empty()) {
+            (true, _) => Anonymous::RefusedFromOutside,
+            (false, false) => Anonymous::RefusedForPools,
+            (false, true) => Anonymous::Taken,
+        };
         let roster = actions::roster(config.pools.clone(), &core.db)?;
         let known = roster.clone();
         let enrich: Enrich = Arc::new(move |labels: &Labels| known.enrich(labels));
@@ -152,7 +158,7 @@ impl Generation {
             active,
             core.rules.clone(),
         )?;
-        let router = web::router(core, &engine.view(), watching, pools, command);
+        let router = web::router(core, &engine.view(), watching, pools, command, anonymous);
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

@@ -17,6 +17,7 @@ use super::core::Core;
 use crate::actions::Command;
 use crate::actions::view::PoolsView;
 use crate::api;
+use crate::api::write::Anonymous;
 use crate::clock;
 use crate::model::alert::ActiveAlerts;
 use crate::model::querier::Querier;
@@ -25,8 +26,9 @@ use crate::remote::source::RemoteSource;
 use crate::rules::status::View;
 
 /// A POST there asks a question; it changes nothing.
-pub(super) const READING_POSTS: [&str; 4] =
-    ["/api/v1/query", "/api/v1/query_range", "/api/v1/labels", "/api/v1/series"];
+/// Writes are let through here too: who may write is looked at where they go (`api/write.rs`).
+pub(super) const READING_POSTS: [&str; 5] =
+    ["/api/v1/query", "/api/v1/query_range", "/api/v1/labels", "/api/v1/series", "/api/v1/write"];
 
 /// Nothing but the page's own style; no script, no frame, no form target elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; \
@@ -83,6 +85,7 @@ pub(super) fn router(
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
     commands: mpsc::Sender<Command>,
+    anonymous_writes: Anonymous,
 ) -> Router {
     let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
     Router::new()
@@ -95,6 +98,7 @@ pub(super) fn router(
         .merge(api::buildinfo::routes())
         .merge(api::rules::routes(rules.clone()))
         .merge(api::runbooks::routes())
+        .merge(api::write::routes(core.receiver.clone(), anonymous_writes))
         .merge(api::pools::routes(pools, core.db.clone(), commands))
 }
 

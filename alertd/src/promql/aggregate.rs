@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use twox_hash::XxHash64;
+
 use crate::model::labels::{Labels, METRIC_NAME};
 
 use super::error::{PromqlError, failed};
@@ -122,7 +124,7 @@ fn grouped(aggregate: &Aggregate, rows: Vec<Row>) -> Vec<Group> {
             groups.len() - 1
         });
         if let Some(group) = groups.get_mut(at) {
-            group.drop_name &= row.drop_name;
+            group.drop_name |= row.drop_name;
             group.members.push(row);
         }
     }
@@ -278,6 +280,25 @@ fn limit(param: f64) -> Result<usize, PromqlError> {
 /// A series' place in `0..1` is fixed by its labels, so that a ratio and its complement (the
 /// negative one) split any vector in two.
 fn sampled(ratio: f64, labels: &Labels) -> bool {
-    let place = labels.fingerprint().0 as f64 / u64::MAX as f64;
+    let place = hash(labels) as f64 / u64::MAX as f64;
     if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio }
+}
+
+/// As Prometheus hashes a label set, so that both choose the same series: XXH64 over each name and
+/// value with its length before it.
+fn hash(labels: &Labels) -> u64 {
+    let mut bytes = Vec::new();
+    for (name, value) in labels.iter() {
+        for text in [name, value] {
+            match u8::try_from(text.len()) {
+                Ok(short) if short < 255 => bytes.push(short),
+                _ => {
+                    bytes.push(255);
+                    bytes.extend(text.len().to_le_bytes().iter().take(3));
+                }
+            }
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+    XxHash64::oneshot(0, &bytes)
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::labels::Labels;
 
 use super::error::{PromqlError, failed};
-use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent, merged};
+use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent, is_metadata, merged};
 use super::matching;
 use super::syntax::{Binary, Matching, Op};
 
@@ -71,7 +71,7 @@ pub(super) fn key(matching: &Matching, labels: &Labels) -> Labels {
         labels.retain(|name| matching.labels.iter().any(|wanted| wanted == name))
     } else {
         labels.retain(|name| {
-            name != METRIC_NAME && !matching.labels.iter().any(|ignored| ignored == name)
+            !is_metadata(name) && !matching.labels.iter().any(|ignored| ignored == name)
         })
     }
 }

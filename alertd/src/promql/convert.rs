@@ -20,11 +20,13 @@ pub(super) struct Converter<'a> {
     text: &'a str,
     tokens: &'a [Token<'a>],
     next: usize,
+    /// What comes is the second argument of `info`: matchers only, any of them.
+    matchers_only: bool,
 }
 
 impl<'a> Converter<'a> {
     pub(super) fn new(text: &'a str, tokens: &'a [Token<'a>]) -> Converter<'a> {
-        Converter { text, tokens, next: 0 }
+        Converter { text, tokens, next: 0, matchers_only: false }
     }
 
     pub(super) fn tree(&mut self, expr: &upstream::Expr) -> Result<Tree, PromqlError> {
@@ -175,7 +177,8 @@ impl<'a> Converter<'a> {
         start: usize,
         range: bool,
     ) -> Result<Selector, PromqlError> {
-        if selector.name.is_some() {
+        let filled = self.peek() == "{";
+        if !filled {
             self.next += 1;
         }
         if self.peek() == "{" {
@@ -188,17 +191,22 @@ impl<'a> Converter<'a> {
         if !selector.matchers.or_matchers.is_empty() {
             return Err(self.unsupported(start, "`or` between matchers"));
         }
+        let matchers_only = std::mem::take(&mut self.matchers_only);
+        if matchers_only && !filled {
+            let why = "expected label selectors only, got vector selector instead";
+            return Err(self.refused(start, why.into()));
+        }
         let mut matchers = Vec::new();
         if let Some(name) = &selector.name {
             matchers.push(Matcher::equal(METRIC_NAME, name.as_str()));
         }
-        for matcher in &selector.matchers.matchers {
+        for matcher in selector.matchers.matchers.iter().skip(usize::from(filled)) {
             if matcher.name == METRIC_NAME && selector.name.is_some() {
                 return Err(self.refused(start, "metric name must not be set twice".into()));
             }
             matchers.push(compiled(matcher).map_err(|why| self.refused(start, why))?);
         }
-        if matchers.iter().all(|matcher| matcher.matches("")) {
+        if !matchers_only && matchers.iter().all(|matcher| matcher.matches("")) {
             let why = "vector selector must contain at least one non-empty matcher";
             return Err(self.refused(start, why.into()));
         }
@@ -211,6 +219,10 @@ impl<'a> Converter<'a> {
         self.next += 2;
         let mut args = Vec::new();
         for (at, arg) in call.args.args.iter().enumerate() {
+            self.matchers_only = call.func.name == "info" && at == 1;
+            if self.matchers_only && !matches!(arg.as_ref(), upstream::Expr::VectorSelector(_)) {
+                return Err(self.refused(self.here(), "expected label selectors only".into()));
+            }
             let tree = self.tree(arg)?;
             self.next += 1; // the comma, or the closing parenthesis
             let wanted = call.func.arg_types.get(at).or(call.func.arg_types.last());

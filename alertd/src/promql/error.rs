@@ -13,7 +13,10 @@ pub enum PromqlError {
     /// The data do not allow the operation (ambiguous matches, duplicate label sets, bad arguments).
     #[error("{0}")]
     Execution(String),
-    #[error("query would load or produce more than {limit} samples")]
+    #[error(
+        "query processing would load too many samples into memory in query execution \
+         (limit: {limit})"
+    )]
     TooManySamples { limit: usize },
     #[error("query was cancelled")]
     Cancelled,

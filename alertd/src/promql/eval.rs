@@ -62,7 +62,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) expr: &'a Expr,
     pub(super) options: &'a Options,
     pub(super) query: Query,
-    used: Cell<usize>,
+    /// Samples in memory at present.
+    held: Cell<usize>,
     warnings: RefCell<BTreeSet<String>>,
     infos: RefCell<BTreeSet<String>>,
 }
@@ -75,6 +76,28 @@ impl Steps {
 
     pub(super) fn times(&self) -> impl Iterator<Item = i64> + '_ {
         (0..self.count).map(|at| self.time(at))
+    }
+}
+
+impl Frame {
+    fn size(&self) -> usize {
+        match self {
+            Frame::Scalar(values) => values.len(),
+            Frame::Text(_) => 0,
+            Frame::Vector(rows) => rows.iter().map(|row| row.values.len()).sum(),
+        }
+    }
+
+    /// What a node has at one step, at so many.
+    fn repeated(self, count: usize) -> Frame {
+        let spread = |values: &[f64]| vec![values.first().copied().unwrap_or(absent()); count];
+        match self {
+            Frame::Scalar(values) => Frame::Scalar(spread(&values)),
+            Frame::Text(text) => Frame::Text(text),
+            Frame::Vector(rows) => Frame::Vector(
+                rows.into_iter().map(|row| Row { values: spread(&row.values), ..row }).collect(),
+            ),
+        }
     }
 }
 
@@ -96,14 +119,30 @@ impl<'a> Evaluator<'a> {
             expr,
             options,
             query,
-            used: Cell::new(0),
+            held: Cell::new(0),
             warnings: RefCell::default(),
             infos: RefCell::default(),
         }
     }
 
+    /// The value of a node at each step. What does not change from step to step is found once.
     pub(super) fn eval(&self, tree: &Tree, steps: &Steps) -> Result<Frame, PromqlError> {
         self.check_cancelled()?;
+        let before = self.held.get();
+        let once = steps.count > 1 && tree.is_fixed();
+        let frame = match once {
+            true => {
+                let frame = self.node(tree, &Steps { count: 1, ..*steps })?;
+                self.hold_only(before, frame.size().saturating_mul(steps.count))?;
+                frame.repeated(steps.count)
+            }
+            false => self.node(tree, steps)?,
+        };
+        self.hold_only(before, frame.size())?;
+        Ok(frame)
+    }
+
+    fn node(&self, tree: &Tree, steps: &Steps) -> Result<Frame, PromqlError> {
         match &tree.node {
             Node::Number(value) => {
                 self.charge(steps.count)?;
@@ -124,11 +163,13 @@ impl<'a> Evaluator<'a> {
                 Frame::Text(_) => Err(failed!("a string cannot be negated")),
             },
             Node::Binary(_) => {
+                let before = self.held.get();
                 let (leaf, spine) = tree.spine();
                 let mut left = self.eval(leaf, steps)?;
                 for operation in spine {
                     let right = self.eval(&operation.right, steps)?;
                     left = binary::apply(self, operation, left, right, steps)?;
+                    self.hold_only(before, left.size())?;
                 }
                 Ok(left)
             }
@@ -210,12 +251,17 @@ impl<'a> Evaluator<'a> {
         Ok(Frame::Vector(merged(changed)?))
     }
 
-    /// Counts samples that are loaded or produced against the limit of the query.
+    /// Counts samples that are loaded or produced against the limit of the query. When the node
+    /// that asked is done, only those of its result count on.
     pub(super) fn charge(&self, samples: usize) -> Result<(), PromqlError> {
-        let used = self.used.get().saturating_add(samples);
-        self.used.set(used);
+        self.hold_only(self.held.get(), samples)
+    }
+
+    fn hold_only(&self, before: usize, samples: usize) -> Result<(), PromqlError> {
+        let held = before.saturating_add(samples);
+        self.held.set(held);
         let limit = self.options.max_samples;
-        if used > limit { Err(PromqlError::TooManySamples { limit }) } else { Ok(()) }
+        if held > limit { Err(PromqlError::TooManySamples { limit }) } else { Ok(()) }
     }
 
     pub(super) fn check_cancelled(&self) -> Result<(), PromqlError> {
@@ -241,10 +287,15 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// Labels that say what a metric is, not whom it is about: they go together.
+pub(super) fn is_metadata(label: &str) -> bool {
+    matches!(label, METRIC_NAME | "__type__" | "__unit__")
+}
+
 pub(super) fn without_name(labels: &Labels) -> Labels {
-    match labels.metric_name() {
-        Some(_) => labels.without(&[METRIC_NAME]),
-        None => labels.clone(),
+    match labels.iter().any(|(name, _)| is_metadata(name)) {
+        true => labels.retain(|name| !is_metadata(name)),
+        false => labels.clone(),
     }
 }
 

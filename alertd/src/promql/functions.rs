@@ -4,6 +4,7 @@ pub(super) mod absence;
 pub(super) mod calendar;
 pub(super) mod elementwise;
 pub(super) mod histogram;
+pub(super) mod info;
 pub(super) mod label_replace;
 pub(super) mod over_time;
 pub(super) mod query_time;
@@ -86,6 +87,7 @@ pub const FUNCTIONS: &[Function] = &[
     // Labels and order.
     vector("label_replace", label_replace::label_replace),
     vector("label_join", label_replace::label_join),
+    vector("info", info::info),
     vector("sort", sort::sort),
     vector("sort_desc", sort::sort_desc),
     vector("sort_by_label", sort::sort_by_label),
@@ -143,6 +145,30 @@ pub const FUNCTIONS: &[Function] = &[
 
 pub fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
+}
+
+impl Function {
+    /// True when the value depends on when the evaluation is, whatever the arguments are.
+    pub(super) fn tells_time(&self) -> bool {
+        const TIMED: &[&str] = &[
+            "time",
+            "timestamp",
+            "predict_linear",
+            "start",
+            "end",
+            "step",
+            "range",
+            "year",
+            "month",
+            "day_of_month",
+            "day_of_week",
+            "day_of_year",
+            "days_in_month",
+            "hour",
+            "minute",
+        ];
+        TIMED.contains(&self.name)
+    }
 }
 
 impl<'a> Call<'a> {

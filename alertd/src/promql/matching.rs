@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::model::labels::{Labels, METRIC_NAME};
+use crate::model::labels::Labels;
 
 use super::binary::{compute, key};
 use super::error::{PromqlError, failed};
-use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent};
+use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent, is_metadata};
 use super::print::quoted;
 use super::syntax::{Binary, Side};
 
@@ -196,7 +196,7 @@ impl Pairing<'_> {
             !self.binary.op.is_comparison() || (self.binary.returns_bool && !self.delayed);
         let listed = |name: &str| matching.labels.iter().any(|label| label == name);
         let labels = many.retain(|name| {
-            if drops_name && name == METRIC_NAME {
+            if drops_name && is_metadata(name) {
                 return false;
             }
             matching.side != Side::OneToOne || listed(name) == matching.on

@@ -223,3 +223,70 @@ pub(super) fn first_unexpected(text: &str, tokens: &[Token<'_>]) -> (usize, Opti
     }
     (tokens.first().map_or(0, |first| first.at), None)
 }
+
+/// The text for the parser, which refuses a selector that could match everything, even where one
+/// may stand, and cannot say where it stood: each selector that begins with its braces is given a
+/// first matcher, for the converter to take away.
+pub(super) fn with_filled_selectors(text: &str, tokens: &[Token<'_>]) -> String {
+    const FILLER: &str = "__any__=~\".+\",";
+    let mut out = text.to_owned();
+    let mut previous = "";
+    for (filled, at) in tokens
+        .iter()
+        .filter(|token| {
+            let before = std::mem::replace(&mut previous, token.text);
+            let words = ["bool", "group_left", "group_right"];
+            let operand = !before.starts_with(|c: char| is_word(c)) || is_operator(before);
+            token.text == "{"
+                && (operand || words.iter().any(|word| before.eq_ignore_ascii_case(word)))
+        })
+        .map(|token| token.at + 1)
+        .enumerate()
+    {
+        out.insert_str(at + filled * FILLER.len(), FILLER);
+    }
+    out
+}
+
+/// Grammar of Prometheus' newer feature flags that is not evaluated here, if the text has any.
+pub(super) fn known_grammar(tokens: &[Token<'_>]) -> Option<(usize, &'static str)> {
+    let mut brackets = 0;
+    let mut previous = ["", "", ""];
+    for token in tokens {
+        let after = |word: &str| previous[2].eq_ignore_ascii_case(word);
+        let duration = brackets > 0
+            || after("offset")
+            || (is_sign(previous[2]) && previous[1].eq_ignore_ascii_case("offset"));
+        match token.text {
+            "[" => brackets += 1,
+            "]" => brackets -= 1,
+            "/" if matches!(previous[2], "<" | ">") => {
+                return Some((token.at, "trimming native histograms"));
+            }
+            word if ["anchored", "smoothed"].iter().any(|name| word.eq_ignore_ascii_case(name))
+                && !matches!(previous[2], "" | "(" | ",")
+                && !is_operator(previous[2]) =>
+            {
+                return Some((token.at, "anchored and smoothed selectors"));
+            }
+            "+" | "-" | "*" | "/" | "%" | "^" | "(" if brackets > 0 => {
+                return Some((token.at, "arithmetic with durations"));
+            }
+            word if duration
+                && (word == "("
+                    || ["step", "range", "min_of", "max_of"]
+                        .iter()
+                        .any(|name| word.eq_ignore_ascii_case(name))) =>
+            {
+                return Some((token.at, "arithmetic with durations"));
+            }
+            _ => {}
+        }
+        previous = [previous[1], previous[2], token.text];
+    }
+    None
+}
+
+fn is_sign(word: &str) -> bool {
+    matches!(word, "+" | "-")
+}

@@ -40,29 +40,43 @@ impl Evaluator<'_> {
         steps: &Steps,
         pick: impl Fn(Sample) -> f64,
     ) -> Result<Vec<Row>, PromqlError> {
-        let lookback = i64::try_from(self.options.lookback.as_millis()).unwrap_or(i64::MAX);
         let times = self.reference_times(&selector.when, steps);
         let mut rows = Vec::new();
-        for series in self.fetch(selector, &times, lookback)? {
-            self.charge(times.len())?;
-            let mut next = 0;
-            let values = times.iter().map(|time| {
-                while series.samples.get(next).is_some_and(|sample| sample.timestamp.0 <= *time) {
-                    next += 1;
-                }
-                let newest = next.checked_sub(1).and_then(|at| series.samples.get(at));
-                newest
-                    .filter(|sample| sample.timestamp.0 > time.saturating_sub(lookback))
-                    .filter(|sample| !is_stale(sample.value))
-                    .map_or(absent(), |sample| pick(*sample))
-            });
-            let values = values.collect();
-            let row = Row { labels: series.labels, drop_name: false, values };
+        for series in self.fetch(selector, &times, self.lookback())? {
+            let row = self.newest(series, &times, &pick)?;
             if !row.is_empty() {
                 rows.push(row);
             }
         }
         Ok(rows)
+    }
+
+    /// What lookback finds in a series at each of the ascending times.
+    pub(super) fn newest(
+        &self,
+        series: Series,
+        times: &[i64],
+        pick: impl Fn(Sample) -> f64,
+    ) -> Result<Row, PromqlError> {
+        self.charge(times.len())?;
+        let mut next = 0;
+        let values = times.iter().map(|time| {
+            while series.samples.get(next).is_some_and(|sample| sample.timestamp.0 <= *time) {
+                next += 1;
+            }
+            let newest = next.checked_sub(1).and_then(|at| series.samples.get(at));
+            newest
+                .filter(|sample| sample.timestamp.0 > time.saturating_sub(self.lookback()))
+                .filter(|sample| !is_stale(sample.value))
+                .map_or(absent(), |sample| pick(*sample))
+        });
+        let values = values.collect();
+        Ok(Row { labels: series.labels, drop_name: false, values })
+    }
+
+    /// Milliseconds.
+    pub(super) fn lookback(&self) -> i64 {
+        i64::try_from(self.options.lookback.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// What a range selector or a subquery gives for every step.
@@ -139,13 +153,18 @@ impl Evaluator<'_> {
         Ok(found)
     }
 
-    /// Each step's time after `@` and `offset`; ascending, as the steps are.
-    fn reference_times(&self, when: &When, steps: &Steps) -> Vec<i64> {
-        let fixed = when.at.map(|at| match at {
+    /// The time that `@` gives.
+    pub(super) fn fixed_time(&self, when: &When) -> Option<i64> {
+        when.at.map(|at| match at {
             At::Start => self.query.start,
             At::End => self.query.end,
             At::Time(time) => time,
-        });
+        })
+    }
+
+    /// Each step's time after `@` and `offset`; ascending, as the steps are.
+    fn reference_times(&self, when: &When, steps: &Steps) -> Vec<i64> {
+        let fixed = self.fixed_time(when);
         steps.times().map(|time| fixed.unwrap_or(time).saturating_sub(when.offset)).collect()
     }
 

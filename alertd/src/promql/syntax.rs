@@ -3,6 +3,7 @@
 use promql_parser::parser as upstream;
 
 use crate::model::matcher::Matcher;
+use crate::model::sample::Timestamp;
 
 use super::error::PromqlError;
 use super::functions::Function;
@@ -174,7 +175,12 @@ pub fn parse(text: &str) -> Result<Expr, PromqlError> {
     }
     let tokens = scan::tokens(text);
     scan::check(text, &tokens, MAX_DEPTH, MAX_OPERATORS).map_err(|(at, why)| error(at, why))?;
-    let tree = upstream::parse(text).map_err(|why| {
+    let filled = scan::with_filled_selectors(text, &tokens);
+    let tree = upstream::parse(&filled).map_err(|why| {
+        if let Some((at, grammar)) = scan::known_grammar(&tokens) {
+            let (line, column) = scan::line_and_column(text, at);
+            return PromqlError::Unsupported { line, column, message: grammar.to_owned() };
+        }
         let (at, found) = scan::first_unexpected(text, &tokens);
         match (why.as_str(), found) {
             ("invalid promql query", Some(found)) => error(at, found),
@@ -207,6 +213,19 @@ impl Expr {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The expression with what it reads fixed to `at` by `@`, where nothing else fixes it, so that
+    /// it has the same value at any time. `None` where a function looks at the time itself.
+    /// Notes go on to give places in the text as it was written.
+    pub fn pinned(&self, at: Timestamp) -> Option<Expr> {
+        let mut timed = false;
+        self.root.walk(&mut |tree| {
+            timed |= matches!(&tree.node, Node::Call { function, .. } if function.tells_time());
+        });
+        let mut pinned = self.clone();
+        pinned.root.pin(At::Time(at.0));
+        (!timed).then_some(pinned)
     }
 
     /// `line:column` of a byte offset, both counted from 1.
@@ -244,6 +263,58 @@ impl Tree {
                 if scalar { Kind::Scalar } else { Kind::Vector }
             }
             Node::Call { function, .. } => function.returns,
+        }
+    }
+
+    /// True when the value is the same at every step: `@` fixes all that is read, and no function
+    /// looks at the time of the evaluation.
+    pub(super) fn is_fixed(&self) -> bool {
+        match &self.node {
+            Node::Number(_) | Node::Text(_) | Node::NotText(_) => true,
+            Node::Selector(Selector { when, .. })
+            | Node::Range { selector: Selector { when, .. }, .. }
+            | Node::Subquery { when, .. } => when.at.is_some(),
+            Node::Paren(inner) | Node::Negate(inner) => inner.is_fixed(),
+            Node::Binary(_) => {
+                let (leaf, spine) = self.spine();
+                leaf.is_fixed() && spine.iter().all(|binary| binary.right.is_fixed())
+            }
+            Node::Aggregate(aggregate) => {
+                aggregate.expr.is_fixed() && aggregate.param.as_ref().is_none_or(Tree::is_fixed)
+            }
+            Node::Call { function, args } => {
+                !function.tells_time() && args.iter().all(Tree::is_fixed)
+            }
+        }
+    }
+
+    /// A subquery is fixed as a whole: what it contains moves with it.
+    fn pin(&mut self, to: At) {
+        let mut tree = self;
+        loop {
+            tree = match &mut tree.node {
+                Node::Selector(Selector { when, .. })
+                | Node::Range { selector: Selector { when, .. }, .. }
+                | Node::Subquery { when, .. } => {
+                    if !matches!(when.at, Some(At::Time(_))) {
+                        when.at = Some(to);
+                    }
+                    return;
+                }
+                Node::Paren(inner) | Node::Negate(inner) => inner,
+                Node::Binary(binary) => {
+                    binary.right.pin(to);
+                    &mut binary.left
+                }
+                Node::Aggregate(aggregate) => {
+                    if let Some(param) = &mut aggregate.param {
+                        param.pin(to);
+                    }
+                    &mut aggregate.expr
+                }
+                Node::Call { args, .. } => return args.iter_mut().for_each(|arg| arg.pin(to)),
+                Node::Number(_) | Node::Text(_) | Node::NotText(_) => return,
+            };
         }
     }
 

@@ -179,7 +179,6 @@ fn refused_with_a_place() {
         ("up[Inf]", "parse error: duration"),
         ("up[99999999999y]", "parse error: duration"),
         ("nope(up)", "parse error"),
-        ("info(up)", "not supported: function info()"),
         ("1 == 2", "parse error: comparisons between scalars must use BOOL modifier"),
         ("sum(1)", "parse error"),
         ("topk('x', up)", "parse error"),
@@ -252,6 +251,10 @@ fn limits_and_cancelling() {
     let few = Options { max_samples: 10, ..Options::default() };
     let error = instant(&expr, &store(), Timestamp(300_000), &few).unwrap_err();
     assert!(matches!(error, PromqlError::TooManySamples { limit: 10 }), "{error}");
+    // What an operation is done with counts no longer: 2 series and 3 of their samples at a time.
+    let long = parse(&vec!["up"; 50].join(" + ")).unwrap();
+    let enough = Options { max_samples: 50, ..Options::default() };
+    instant(&long, &store(), Timestamp(300_000), &enough).unwrap();
     let cancelled = Options { cancel: Arc::new(AtomicBool::new(true)), ..Options::default() };
     let error = instant(&expr, &store(), Timestamp(300_000), &cancelled).unwrap_err();
     assert!(matches!(error, PromqlError::Cancelled), "{error}");
@@ -264,6 +267,57 @@ fn limits_and_cancelling() {
         &Options::default(),
     );
     assert!(matches!(far, Err(PromqlError::TooManySamples { .. })));
+}
+
+#[test]
+fn what_never_changes_is_known() {
+    for (text, fixed) in [
+        ("1 + 2", true),
+        ("up @ 5", true),
+        ("up", false),
+        ("rate(up[5m] @ start()) * 2", true),
+        ("rate(up[5m] @ 5) * up", false),
+        ("topk(scalar(up), up @ 5)", false),
+        ("max_over_time(up[1h:1m] @ 5)", true),
+        ("max_over_time((up @ 5)[1h:1m])", false),
+        ("timestamp(up @ 5)", false),
+        ("vector(time())", false),
+        ("-(absent(up @ end()))", true),
+    ] {
+        assert_eq!(parse(text).unwrap().root.is_fixed(), fixed, "{text}");
+    }
+    for (text, want) in [
+        ("up + rate(up[5m] @ 3)", Some("up @ 7.000 + rate(up[5m] @ 3.000)")),
+        ("max_over_time(up[1h:1m])", Some("max_over_time(up[1h:1m] @ 7.000)")),
+        ("hour(up @ 3)", None),
+    ] {
+        let pinned = parse(text).unwrap().pinned(Timestamp(7000));
+        assert_eq!(pinned.map(|expr| expr.to_string()).as_deref(), want, "{text}");
+    }
+}
+
+#[test]
+fn newer_grammar_is_named() {
+    for (text, want) in [
+        ("rate(x[2m*3])", "1:10: not supported: arithmetic with durations"),
+        ("x offset (3 - 1)", "1:10: not supported: arithmetic with durations"),
+        ("x offset -step()", "1:11: not supported: arithmetic with durations"),
+        ("rate(x[5m] anchored)", "1:12: not supported: anchored and smoothed selectors"),
+        ("x smoothed", "1:3: not supported: anchored and smoothed selectors"),
+        ("x </ 2", "1:4: not supported: trimming native histograms"),
+        ("x offset 5m )", "1:13: parse error: unexpected \")\""),
+        (
+            "info(x, y)",
+            "1:9: parse error: expected label selectors only, got vector selector instead",
+        ),
+        (
+            "count({})",
+            "1:7: parse error: vector selector must contain at least one non-empty matcher",
+        ),
+    ] {
+        assert_eq!(parse(text).unwrap_err().to_string(), want, "{text}");
+    }
+    assert_eq!(parse("info(x, {}) + {a=\"b\"}").unwrap().to_string(), "info(x, {}) + {a=\"b\"}");
 }
 
 #[test]
