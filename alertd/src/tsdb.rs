@@ -1,21 +1,34 @@
-//! The embedded store: series in memory behind `Querier` and `Appender`.
+//! The embedded store: series in memory behind `Querier` and `Appender`, and a log that outlives it.
 
+mod append;
+mod bytes;
 mod chunk;
+mod frame;
 mod head;
 mod index;
+mod query;
+pub mod report;
+mod restore;
 mod series;
+mod wal;
 
-use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::model::labels::Labels;
-use crate::model::matcher::Matcher;
-use crate::model::querier::{Appended, Appender, Querier, StoreError};
-use crate::model::sample::{Sample, Timestamp};
+use crate::model::querier::StoreError;
+use crate::model::sample::Timestamp;
 
-use self::head::{Entry, Head};
-use self::series::Outcome;
+use self::head::Head;
+use self::report::Report;
+use self::wal::{Encoder, Log};
+
+/// How far ahead of the clock a sample may be.
+const AHEAD: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -27,14 +40,30 @@ pub struct Limits {
     pub out_of_order_window: Duration,
     /// Samples that one `select` may return.
     pub max_select_samples: usize,
+    /// Labels that a series may have, its name among them.
+    pub max_labels: usize,
+    pub max_label_name_bytes: usize,
+    pub max_label_value_bytes: usize,
 }
 
-/// Reading holds the common lock only while it looks series up, and each series' own lock while it
-/// copies that one; appending to known series needs no more.
+/// Locks are taken in this order: `appending`, `head`, a series' own. Appending to known series and
+/// reading hold `head` only while they look series up.
 #[derive(Debug)]
 pub struct Tsdb {
     limits: Limits,
+    /// Held while a batch is applied and encoded, so that the log has the order of the memory.
+    appending: Mutex<Encoder>,
     head: RwLock<Head>,
+    disk: Option<Disk>,
+    samples: AtomicUsize,
+    /// Times before and after which nothing is taken; what is older is not shown either.
+    oldest: AtomicI64,
+    newest: AtomicI64,
+}
+
+#[derive(Debug)]
+struct Disk {
+    log: Log,
 }
 
 /// What the store holds now, for metrics.
@@ -42,7 +71,17 @@ pub struct Tsdb {
 pub struct Stats {
     pub series: usize,
     pub samples: usize,
+    /// Memory that they take.
     pub bytes: usize,
+    pub log_bytes: u64,
+    pub log: wal::Counts,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {path} for samples")]
+pub struct OpenError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 impl Default for Limits {
@@ -52,110 +91,101 @@ impl Default for Limits {
             retention: Duration::from_secs(15 * 86_400),
             out_of_order_window: Duration::ZERO,
             max_select_samples: 50_000_000,
+            max_labels: 128,
+            max_label_name_bytes: 1 << 10,
+            max_label_value_bytes: 16 << 10,
         }
     }
 }
 
 impl Tsdb {
+    /// A store in memory only, which ends with its handle: for tests and one-shot commands.
     pub fn new(limits: Limits) -> Tsdb {
-        Tsdb { limits, head: RwLock::default() }
+        Tsdb {
+            limits,
+            appending: Mutex::default(),
+            head: RwLock::default(),
+            disk: None,
+            samples: AtomicUsize::new(0),
+            oldest: AtomicI64::new(i64::MIN),
+            newest: AtomicI64::new(i64::MAX),
+        }
+    }
+
+    /// The store in `folder`, as far as it can be read; nobody else may use the folder meanwhile.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or written; never for what is in its files.
+    pub fn open(
+        folder: &Path,
+        limits: Limits,
+        now: Timestamp,
+    ) -> Result<(Tsdb, Report), OpenError> {
+        let failed = |source| OpenError { path: folder.into(), source };
+        let log = folder.join("wal");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&log).map_err(failed)?;
+        let mut tsdb = Tsdb::new(limits);
+        let (report, next) = tsdb.restore(&log, now).map_err(failed)?;
+        tsdb.disk = Some(Disk { log: Log::open(&log, next) });
+        tsdb.set_now(now);
+        Ok((tsdb, report))
     }
 
     /// Forgets samples older than the retention, and series that have none left.
     pub fn expire(&self, now: Timestamp) {
-        self.write().drop_before(now.minus(self.limits.retention));
+        self.set_now(now);
+        let _appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = self.write_head().drop_before(self.oldest());
+        self.samples.fetch_sub(dropped, Ordering::Relaxed);
     }
 
+    /// Brings everything that was taken to disk.
+    ///
+    /// # Errors
+    /// When it cannot be written; none of that was acknowledged.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.log.flush())
+    }
+
+    /// Walks all series.
     pub fn stats(&self) -> Stats {
-        self.read().stats()
+        let head = self.read_head();
+        let log = self.disk.as_ref().map(|disk| &disk.log);
+        Stats {
+            series: head.len(),
+            samples: self.samples.load(Ordering::Relaxed),
+            bytes: head.bytes(),
+            log_bytes: log.map_or(0, Log::bytes),
+            log: log.map(Log::counts).unwrap_or_default(),
+        }
+    }
+
+    fn set_now(&self, now: Timestamp) {
+        self.oldest.fetch_max(now.minus(self.limits.retention).0, Ordering::Relaxed);
+        if self.disk.is_some() {
+            self.newest.store(now.plus(AHEAD).0, Ordering::Relaxed);
+        }
+    }
+
+    fn oldest(&self) -> Timestamp {
+        Timestamp(self.oldest.load(Ordering::Relaxed))
+    }
+
+    fn newest(&self) -> Timestamp {
+        Timestamp(self.newest.load(Ordering::Relaxed))
     }
 
     // A panic elsewhere cannot leave the maps half changed in a way that a reader would notice.
-    fn read(&self) -> RwLockReadGuard<'_, Head> {
+    fn read_head(&self) -> RwLockReadGuard<'_, Head> {
         self.head.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Head> {
+    fn write_head(&self) -> RwLockWriteGuard<'_, Head> {
         self.head.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Querier for Tsdb {
-    fn visit(
-        &self,
-        matchers: &[Matcher],
-        from: Timestamp,
-        to: Timestamp,
-        each: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let limit = self.limits.max_select_samples;
-        let mut left = limit;
-        let mut entries: Vec<Arc<Entry>> = self.read().matching(matchers).cloned().collect();
-        entries.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        for entry in entries {
-            let samples = entry.samples().between(from, to);
-            left = left.checked_sub(samples.len()).ok_or(StoreError::TooManySamples { limit })?;
-            if !samples.is_empty() && each(&entry.labels, &samples).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn label_names(
-        &self,
-        matchers: &[Matcher],
-        _: Timestamp,
-        _: Timestamp,
-    ) -> Result<Vec<String>, StoreError> {
-        Ok(self.read().label_names(matchers))
-    }
-
-    fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        _: Timestamp,
-        _: Timestamp,
-    ) -> Result<Vec<String>, StoreError> {
-        Ok(self.read().label_values(name, matchers))
-    }
-}
-
-impl Appender for Tsdb {
-    fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
-        let mut appended = Appended::default();
-        let mut new = Vec::new();
-        let head = self.read();
-        for (labels, sample) in samples {
-            match head.append(labels, *sample, &self.limits) {
-                Some(outcome) => count(&mut appended, outcome),
-                None => new.push((labels, sample)),
-            }
-        }
-        drop(head);
-        if new.is_empty() {
-            return Ok(appended);
-        }
-        let mut head = self.write();
-        for (labels, sample) in new {
-            let known = head.create(labels, &self.limits);
-            match head.append(labels, *sample, &self.limits).filter(|_| known) {
-                Some(outcome) => count(&mut appended, outcome),
-                None => appended.over_limit += 1,
-            }
-        }
-        Ok(appended)
-    }
-}
-
-fn count(appended: &mut Appended, outcome: Outcome) {
-    match outcome {
-        Outcome::Accepted => appended.accepted += 1,
-        Outcome::Duplicate => appended.duplicate += 1,
-        Outcome::OutOfOrder => appended.out_of_order += 1,
-    }
-}
-
+#[cfg(test)]
+mod durable_tests;
 #[cfg(test)]
 mod tests;

@@ -1,112 +1,222 @@
-//! Series in memory: labels to samples, found through the index.
+//! Series in memory: found by their labels or through the index, and put in the order of labels.
 
-use std::collections::{BTreeSet, HashMap};
+mod order;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
-use crate::model::sample::{Sample, Timestamp};
+use crate::model::sample::Timestamp;
 
+use self::order::Order;
 use super::index::{Index, SeriesId};
-use super::series::{Outcome, Samples};
-use super::{Limits, Stats};
+use super::series::Samples;
 
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    series: HashMap<SeriesId, Arc<Entry>>,
-    ids: HashMap<Labels, SeriesId>,
+    series: HashMap<SeriesId, Arc<Entry>, DefaultHashBuilder>,
+    by_labels: HashTable<Arc<Entry>>,
+    hasher: DefaultHashBuilder,
     index: Index,
+    order: Order,
     next_id: SeriesId,
 }
 
 /// One series. Its lock is held for one append or one copy at a time.
 #[derive(Debug)]
 pub(super) struct Entry {
+    pub(super) id: SeriesId,
     pub(super) labels: Labels,
+    hash: u64,
+    /// Place in the order of labels; 0 until it has one.
+    rank: AtomicU64,
     samples: Mutex<Samples>,
 }
 
+/// A label set, sorted, in whatever form it came.
+pub(super) trait Pairs {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)>;
+}
+
+impl Pairs for Labels {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.iter()
+    }
+}
+
+impl Pairs for [(&str, &str)] {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.iter().copied()
+    }
+}
+
 impl Entry {
+    // A panic elsewhere cannot leave samples half changed in a way that a reader would notice.
     pub(super) fn samples(&self) -> MutexGuard<'_, Samples> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rank(&self) -> u64 {
+        self.rank.load(Ordering::Relaxed)
     }
 }
 
 impl Head {
-    /// `None` when there is no such series yet.
-    pub(super) fn append(
-        &self,
-        labels: &Labels,
-        sample: Sample,
-        limits: &Limits,
-    ) -> Option<Outcome> {
-        let entry = self.series.get(self.ids.get(labels)?)?;
-        Some(entry.samples().append(sample, limits.out_of_order_window))
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
     }
 
-    /// False when there may be no further series.
-    pub(super) fn create(&mut self, labels: &Labels, limits: &Limits) -> bool {
-        if self.ids.contains_key(labels) {
-            return true;
+    pub(super) fn get(&self, id: SeriesId) -> Option<&Arc<Entry>> {
+        self.series.get(&id)
+    }
+
+    pub(super) fn find<P: Pairs + ?Sized>(&self, labels: &P) -> Option<&Arc<Entry>> {
+        self.by_labels.find(self.hash(labels), |entry| {
+            let known = entry.labels.iter();
+            known.len() == labels.pairs().len() && known.eq(labels.pairs())
+        })
+    }
+
+    /// Adds a series that is not there yet, under the next id.
+    pub(super) fn create<P: Pairs + ?Sized>(&mut self, labels: &P) -> Arc<Entry> {
+        self.restore(self.next_id, labels)
+    }
+
+    /// Adds a series that is not there yet, under an id that it had before.
+    pub(super) fn restore<P: Pairs + ?Sized>(&mut self, id: SeriesId, labels: &P) -> Arc<Entry> {
+        self.skip_id(id);
+        let entry = Arc::new(Entry {
+            id,
+            hash: self.hash(labels),
+            labels: self.index.insert(id, labels.pairs()),
+            rank: AtomicU64::new(0),
+            samples: Mutex::default(),
+        });
+        self.by_labels.insert_unique(entry.hash, entry.clone(), |one| one.hash);
+        self.series.insert(id, entry.clone());
+        self.order.add(entry.clone());
+        entry
+    }
+
+    /// The id has been given to some series already.
+    pub(super) fn skip_id(&mut self, id: SeriesId) {
+        self.next_id = self.next_id.max(id.saturating_add(1));
+    }
+
+    /// Whether [`Head::matching`] should be preceded by [`Head::put_in_order`].
+    pub(super) fn is_out_of_order(&self) -> bool {
+        self.order.is_behind()
+    }
+
+    pub(super) fn put_in_order(&mut self) {
+        self.order.catch_up();
+    }
+
+    /// All series, by labels once they are in order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.order.iter()
+    }
+
+    /// Every series that all matchers match, sorted by labels. `None` when there are so many that
+    /// they should be put in order first.
+    pub(super) fn matching(&self, matchers: &[Matcher]) -> Option<Vec<Arc<Entry>>> {
+        /// So few are sorted by comparing texts.
+        const FEW: usize = 256;
+        let found = self.index.find(matchers);
+        let right = |entry: &&Arc<Entry>| {
+            found.unchecked.iter().all(|matcher| matcher.matches_labels(&entry.labels))
+        };
+        let Some(ids) = &found.ids else {
+            let sorted = !self.is_out_of_order();
+            return sorted.then(|| self.all().filter(right).cloned().collect());
+        };
+        let entries = ids.iter().filter_map(|id| self.series.get(id)).filter(right);
+        if ids.len() <= FEW {
+            let mut entries: Vec<_> = entries.cloned().collect();
+            entries.sort_unstable_by(|a, b| order::by_labels(a, b));
+            return Some(entries);
         }
-        if self.series.len() >= limits.max_series {
-            return false;
+        if self.is_out_of_order() {
+            return None;
         }
-        let id = self.next_id;
-        self.next_id += 1;
-        let labels = self.index.insert(id, labels);
-        self.ids.insert(labels.clone(), id);
-        self.series.insert(id, Arc::new(Entry { labels, samples: Mutex::default() }));
-        true
+        let mut ranked: Vec<_> = entries.map(|entry| (entry.rank(), entry)).collect();
+        ranked.sort_unstable_by_key(|(rank, _)| *rank);
+        Some(ranked.into_iter().map(|(_, entry)| entry.clone()).collect())
     }
 
-    /// Every series that all matchers match, in no particular order.
-    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Arc<Entry>> {
-        let ids = self.index.candidates(matchers);
-        let ids = ids.unwrap_or_else(|| self.series.keys().copied().collect());
-        ids.into_iter()
-            .filter_map(|id| self.series.get(&id))
-            .filter(|entry| matchers.iter().all(|one| one.matches_labels(&entry.labels)))
-    }
-
-    pub(super) fn label_names(&self, matchers: &[Matcher]) -> Vec<String> {
-        if matchers.is_empty() {
+    /// Names of all labels, or those of these series.
+    pub(super) fn label_names(&self, of: Option<&[Arc<Entry>]>) -> BTreeSet<String> {
+        let Some(entries) = of else {
             return self.index.names().map(str::to_owned).collect();
-        }
-        let found = self.matching(matchers);
-        let names: BTreeSet<_> =
-            found.flat_map(|entry| entry.labels.iter().map(|(name, _)| name)).collect();
+        };
+        let names: HashSet<&str> =
+            entries.iter().flat_map(|entry| entry.labels.iter().map(|(name, _)| name)).collect();
         names.into_iter().map(str::to_owned).collect()
     }
 
-    pub(super) fn label_values(&self, name: &str, matchers: &[Matcher]) -> Vec<String> {
-        if matchers.is_empty() {
+    /// All values of a label, or those that these series have.
+    pub(super) fn label_values(&self, name: &str, of: Option<&[Arc<Entry>]>) -> BTreeSet<String> {
+        let Some(entries) = of else {
             return self.index.values(name).map(str::to_owned).collect();
-        }
-        let found = self.matching(matchers);
-        let values: BTreeSet<_> = found.filter_map(|entry| entry.labels.get(name)).collect();
+        };
+        let values: HashSet<&str> =
+            entries.iter().filter_map(|entry| entry.labels.get(name)).collect();
         values.into_iter().map(str::to_owned).collect()
     }
 
-    pub(super) fn drop_before(&mut self, oldest: Timestamp) {
-        let (ids, index) = (&mut self.ids, &mut self.index);
-        self.series.retain(|id, entry| {
-            let keep = entry.samples().drop_before(oldest);
-            if !keep {
-                ids.remove(&entry.labels);
-                index.remove(*id, &entry.labels);
+    /// Forgets what is older, and series without samples; gives the number of samples that went.
+    pub(super) fn drop_before(&mut self, oldest: Timestamp) -> usize {
+        let (mut gone, mut dropped) = (Vec::new(), 0);
+        for entry in self.series.values() {
+            let mut samples = entry.samples();
+            if samples.oldest().is_some_and(|first| first >= oldest) {
+                continue;
             }
-            keep
-        });
+            let before = samples.size().0;
+            if !samples.drop_before(oldest) {
+                gone.push(entry.clone());
+            }
+            dropped += before - samples.size().0;
+        }
+        if !gone.is_empty() {
+            self.remove(&gone);
+        }
+        dropped
     }
 
-    pub(super) fn stats(&self) -> Stats {
-        let mut stats = Stats { series: self.series.len(), ..Stats::default() };
-        for entry in self.series.values() {
-            let (samples, bytes) = entry.samples().size();
-            stats.samples += samples;
-            stats.bytes += bytes;
+    fn remove(&mut self, gone: &[Arc<Entry>]) {
+        let ids: HashSet<SeriesId> = gone.iter().map(|entry| entry.id).collect();
+        self.index.remove(&ids, gone.iter().flat_map(|entry| entry.labels.pairs()));
+        self.series.retain(|id, _| !ids.contains(id));
+        self.by_labels.retain(|entry| !ids.contains(&entry.id));
+        self.order.retain(|entry| !ids.contains(&entry.id));
+        self.series.shrink_to(self.series.len() * 2);
+        self.by_labels.shrink_to(self.series.len() * 2, |entry| entry.hash);
+    }
+
+    /// Bytes that series, labels and samples take, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let own = |entry: &Arc<Entry>| {
+            let labels = entry.labels.len() * size_of::<(Arc<str>, Arc<str>)>();
+            // Three tables point to it, and it counts its references.
+            size_of::<Entry>() + labels + 7 * size_of::<usize>() + entry.samples().size().1
+        };
+        self.series.values().map(own).sum::<usize>() + self.index.bytes()
+    }
+
+    fn hash<P: Pairs + ?Sized>(&self, labels: &P) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        for (name, value) in labels.pairs() {
+            hasher.write(name.as_bytes());
+            hasher.write_u8(0xff);
+            hasher.write(value.as_bytes());
+            hasher.write_u8(0xff);
         }
-        stats
+        hasher.finish()
     }
 }

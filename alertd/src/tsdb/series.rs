@@ -1,116 +1,187 @@
-//! The samples of one series: compressed chunks, and the newest ones as they came.
+//! The samples of one series in memory: sealed chunks, and one that grows.
 
 use std::time::Duration;
 
 use crate::model::sample::{Sample, Timestamp};
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Corrupt, Open};
 
 /// Samples that one chunk holds: an hour at an interval of 30 s.
-const CHUNK: usize = 120;
+pub(super) const CHUNK: usize = 120;
 
 /// Oldest first, no two at one timestamp.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     /// Every sample in them is older than those in `open`.
     sealed: Vec<Chunk>,
-    /// Empty only when nothing is stored.
-    open: Vec<Sample>,
+    open: Open,
+    /// So many of `sealed`, from the first, are in the files of a checkpoint.
+    written: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Accepted,
+    /// New, and stored.
+    Stored,
+    /// Already there with the same value.
+    Known,
+    /// Another value is there.
     Duplicate,
     OutOfOrder,
 }
 
 impl Samples {
     pub(super) fn append(&mut self, sample: Sample, window: Duration) -> Outcome {
-        let Some(newest) = self.open.last() else {
+        let Some(newest) = self.newest() else {
             self.open.push(sample);
-            return Outcome::Accepted;
+            return Outcome::Stored;
         };
-        if sample.timestamp > newest.timestamp {
-            if self.open.len() >= CHUNK
-                && let Some(chunk) = Chunk::new(&self.open)
-            {
-                self.sealed.push(chunk);
-                self.open.clear();
+        if sample.timestamp > newest {
+            if self.open.len() >= CHUNK {
+                self.seal();
             }
             self.open.push(sample);
-            return Outcome::Accepted;
+            return Outcome::Stored;
         }
-        let allowed = sample.timestamp >= newest.timestamp.minus(window);
-        if self.open.first().is_some_and(|oldest| sample.timestamp >= oldest.timestamp) {
-            return insert(&mut self.open, sample, allowed);
+        if sample.timestamp == newest && self.open.len() > 0 {
+            let same = self.open.last_bits() == sample.value.to_bits();
+            return if same { Outcome::Known } else { Outcome::Duplicate };
         }
-        self.append_to_sealed(sample, allowed)
+        let allowed = sample.timestamp >= newest.minus(window);
+        match self.open.range() {
+            Some((first, _)) if first <= sample.timestamp => self.insert_into_open(sample, allowed),
+            _ => self.insert_into_sealed(sample, allowed),
+        }
     }
 
-    pub(super) fn between(&self, from: Timestamp, to: Timestamp) -> Vec<Sample> {
-        let inside = |sample: &Sample| sample.timestamp >= from && sample.timestamp <= to;
-        let first = self.sealed.partition_point(|chunk| chunk.last < from);
-        let chunks = self.sealed.iter().skip(first).take_while(|chunk| chunk.first <= to);
-        let mut found: Vec<Sample> = chunks.flat_map(Chunk::samples).filter(inside).collect();
-        found.extend(self.open.iter().copied().filter(inside));
-        found
+    /// Adds the samples in `from..=to` to `out`.
+    pub(super) fn between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        out: &mut Vec<Sample>,
+    ) -> Result<(), Corrupt> {
+        let start = self.sealed.partition_point(|chunk| chunk.last < from);
+        let chunks = self.sealed.iter().skip(start).take_while(|chunk| chunk.first <= to);
+        for chunk in chunks {
+            chunk.decode(from, to, out)?;
+        }
+        if self.open.range().is_some_and(|(first, last)| first <= to && last >= from) {
+            self.open.decode(from, to, out);
+        }
+        Ok(())
     }
 
-    /// Forgets what is older, whole chunks at a time. False when nothing is left.
+    /// Whether a sample is in `from..=to`, for sure: chunks are looked into only where they must.
+    pub(super) fn any_between(&self, from: Timestamp, to: Timestamp) -> bool {
+        let mut found = Vec::new();
+        let sealed = self.sealed.iter().map(|chunk| (chunk.first, chunk.last));
+        sealed.chain(self.open.range()).any(|(first, last)| {
+            let end_inside = (from <= first && first <= to) || (from <= last && last <= to);
+            end_inside
+                || (first < from && to < last && {
+                    found.clear();
+                    self.between(from, to, &mut found).is_ok() && !found.is_empty()
+                })
+        })
+    }
+
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        let open = self.open.range().map(|(_, last)| last);
+        open.or_else(|| self.sealed.last().map(|chunk| chunk.last))
+    }
+
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let sealed = self.sealed.first().map(|chunk| chunk.first);
+        sealed.or_else(|| self.open.range().map(|(first, _)| first))
+    }
+
+    /// Forgets what is older: whole sealed chunks at a time, the open one to the sample. False when
+    /// nothing is left.
     pub(super) fn drop_before(&mut self, oldest: Timestamp) -> bool {
         let old = self.sealed.partition_point(|chunk| chunk.last < oldest);
-        self.sealed.drain(..old);
-        if self.sealed.is_empty() {
-            let old = self.open.partition_point(|sample| sample.timestamp < oldest);
-            self.open.drain(..old);
+        if old > 0 {
+            self.sealed.drain(..old);
+            self.sealed.shrink_to_fit();
+            self.written = self.written.saturating_sub(old);
         }
-        !self.open.is_empty()
+        if self.open.range().is_some_and(|(first, _)| first < oldest) {
+            let mut kept = Vec::new();
+            self.open.decode(oldest, Timestamp(i64::MAX), &mut kept);
+            self.reopen(&kept);
+        }
+        self.newest().is_some()
     }
 
-    /// Samples, and the bytes that they take.
+    /// Samples, and the bytes that they take beside the series' own size.
     pub(super) fn size(&self) -> (usize, usize) {
-        let (mut samples, mut bytes) =
-            (self.open.len(), self.open.capacity() * size_of::<Sample>());
+        let mut samples = self.open.len();
+        let mut bytes = self.open.capacity() + self.sealed.capacity() * size_of::<Chunk>();
         for chunk in &self.sealed {
-            samples += chunk.count;
-            bytes += chunk.bytes() + size_of::<Chunk>();
+            samples += chunk.count as usize;
+            bytes += chunk.heap_bytes();
         }
         (samples, bytes)
     }
 
-    /// Unpacks the chunk that the sample belongs to: rare, and bounded by the chunk's size.
-    fn append_to_sealed(&mut self, sample: Sample, allowed: bool) -> Outcome {
+    fn seal(&mut self) {
+        if let Some(chunk) = self.open.chunk() {
+            self.sealed.reserve_exact(1);
+            self.sealed.push(chunk);
+        }
+        self.open = Open::default();
+    }
+
+    fn reopen(&mut self, samples: &[Sample]) {
+        self.open = Open::default();
+        samples.iter().for_each(|sample| self.open.push(*sample));
+    }
+
+    /// Unpacks the chunk: rare, and bounded by its size.
+    fn insert_into_open(&mut self, sample: Sample, allowed: bool) -> Outcome {
+        let mut samples = Vec::with_capacity(self.open.len() + 1);
+        self.open.decode(Timestamp(i64::MIN), Timestamp(i64::MAX), &mut samples);
+        let outcome = insert(&mut samples, sample, allowed);
+        if outcome == Outcome::Stored {
+            self.reopen(&samples);
+        }
+        outcome
+    }
+
+    fn insert_into_sealed(&mut self, sample: Sample, allowed: bool) -> Outcome {
         let at = self.sealed.partition_point(|chunk| chunk.last < sample.timestamp);
         let at = at.min(self.sealed.len().saturating_sub(1));
-        let Some(chunk) = self.sealed.get_mut(at) else {
-            return insert(&mut self.open, sample, allowed);
-        };
-        let mut samples: Vec<Sample> = chunk.samples().collect();
-        let before = samples.len();
+        let before = self.sealed.get(at).map(Chunk::samples);
+        // A chunk that cannot be read any more gives way.
+        let mut samples = before.and_then(Result::ok).unwrap_or_default();
         let outcome = insert(&mut samples, sample, allowed);
-        if samples.len() == before {
-            return outcome;
+        if outcome == Outcome::Stored {
+            self.replace(at, usize::from(!self.sealed.is_empty()), &samples);
         }
-        // A chunk that grew too far becomes two, so that unpacking stays cheap.
-        let middle = if samples.len() > 2 * CHUNK { samples.len() / 2 } else { samples.len() };
-        let (left, right) = samples.split_at(middle);
-        let parts = [left, right].into_iter().filter_map(Chunk::new);
-        self.sealed.splice(at..=at, parts);
         outcome
+    }
+
+    /// Puts samples in place of `count` sealed chunks.
+    fn replace(&mut self, at: usize, count: usize, samples: &[Sample]) {
+        // A chunk that grew too far becomes two, so that unpacking stays cheap.
+        let parts = samples.len().div_ceil(2 * CHUNK).max(1);
+        let parts = samples.chunks(samples.len().div_ceil(parts).max(1)).filter_map(Chunk::new);
+        let parts: Vec<Chunk> = parts.collect();
+        self.sealed.splice(at..at + count, parts);
+        self.written = self.written.min(at);
     }
 }
 
 fn insert(samples: &mut Vec<Sample>, sample: Sample, allowed: bool) -> Outcome {
     match samples.binary_search_by_key(&sample.timestamp, |known| known.timestamp) {
         Ok(at) => match samples.get(at) {
-            Some(known) if known.value.to_bits() == sample.value.to_bits() => Outcome::Accepted,
+            Some(known) if known.value.to_bits() == sample.value.to_bits() => Outcome::Known,
             _ => Outcome::Duplicate,
         },
         Err(_) if !allowed => Outcome::OutOfOrder,
         Err(at) => {
             samples.insert(at, sample);
-            Outcome::Accepted
+            Outcome::Stored
         }
     }
 }
@@ -123,26 +194,31 @@ mod tests {
         Sample { timestamp: Timestamp(time), value: time as f64 }
     }
 
+    fn between(samples: &Samples, from: i64, to: i64) -> Vec<Sample> {
+        let mut out = Vec::new();
+        samples.between(Timestamp(from), Timestamp(to), &mut out).unwrap();
+        let any = samples.any_between(Timestamp(from), Timestamp(to));
+        assert_eq!(any, !out.is_empty(), "{from} {to}");
+        out
+    }
+
     #[test]
     fn any_order_within_the_window_gives_the_same_series() {
         let mut samples = Samples::default();
         let mut order: Vec<i64> = (0..1000).collect();
-        let mut seed = 3_u64;
-        for at in (1..order.len()).rev() {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            order.swap(at, (seed >> 33) as usize % (at + 1));
-        }
+        fastrand::Rng::with_seed(3).shuffle(&mut order);
         for time in &order {
-            assert_eq!(samples.append(sample(*time), Duration::MAX), Outcome::Accepted);
-            assert_eq!(samples.append(sample(*time), Duration::ZERO), Outcome::Accepted);
+            assert_eq!(samples.append(sample(*time), Duration::MAX), Outcome::Stored);
+            assert_eq!(samples.append(sample(*time), Duration::ZERO), Outcome::Known);
             let other = Sample { value: -1.0, ..sample(*time) };
             assert_eq!(samples.append(other, Duration::MAX), Outcome::Duplicate);
         }
         let want: Vec<_> = (0..1000).map(sample).collect();
-        assert_eq!(samples.between(Timestamp(0), Timestamp(999)), want);
-        assert_eq!(samples.between(Timestamp(250), Timestamp(260)), want[250..=260]);
+        assert_eq!(between(&samples, 0, 999), want);
+        assert_eq!(between(&samples, 250, 260), want[250..=260]);
+        assert!(between(&samples, 1000, 2000).is_empty());
         assert!(samples.drop_before(Timestamp(990)));
-        let left = samples.between(Timestamp(0), Timestamp(999));
+        let left = between(&samples, 0, 999);
         assert!(left.ends_with(&want[990..]) && left.len() < 500, "{}", left.len());
         assert!(!samples.drop_before(Timestamp(2000)));
     }
@@ -154,8 +230,10 @@ mod tests {
             samples.append(sample(time * 10), Duration::ZERO);
         }
         assert_eq!(samples.append(sample(15), Duration::ZERO), Outcome::OutOfOrder);
-        assert_eq!(samples.append(sample(20), Duration::ZERO), Outcome::Accepted);
+        assert_eq!(samples.append(sample(20), Duration::ZERO), Outcome::Known);
         assert_eq!(samples.size().0, 500);
-        assert!(samples.size().1 < 500 * size_of::<Sample>());
+        assert!(samples.size().1 < 500 * size_of::<Sample>() / 2);
+        assert!(between(&samples, 21, 29).is_empty());
+        assert_eq!(samples.oldest(), Some(Timestamp(0)));
     }
 }

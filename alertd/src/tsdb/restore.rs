@@ -1,0 +1,77 @@
+//! What the files hold, taken back into memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::model::sample::{Sample, Timestamp};
+
+use super::Tsdb;
+use super::head::{Entry, Head};
+use super::index::SeriesId;
+use super::report::Report;
+use super::wal::{self, Sink};
+
+struct Restore<'a> {
+    head: &'a mut Head,
+    oldest: Timestamp,
+    /// Series that were dropped and came back under another id, by that id.
+    again: HashMap<SeriesId, Arc<Entry>>,
+    /// Most samples are of the same series as the one before, or of another after all series' one.
+    last: Option<(SeriesId, Arc<Entry>)>,
+    orphans: usize,
+}
+
+impl Tsdb {
+    /// Gives also the number for the next file of the log.
+    pub(super) fn restore(&mut self, log: &Path, now: Timestamp) -> io::Result<(Report, u64)> {
+        let oldest = now.minus(self.limits.retention);
+        let mut report = Report::default();
+        let head = self.head.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut restore = Restore { head, oldest, again: HashMap::new(), last: None, orphans: 0 };
+        let replayed = wal::replay(log, 0, &mut restore, &mut report)?;
+        report.orphans = restore.orphans;
+        report.log_bytes = replayed.bytes;
+        head.drop_before(oldest);
+        head.put_in_order();
+        report.series = head.len();
+        report.samples = head.all().map(|entry| entry.samples().size().0).sum();
+        *self.samples.get_mut() = report.samples;
+        Ok((report, replayed.next))
+    }
+}
+
+impl Sink for Restore<'_> {
+    fn series(&mut self, id: SeriesId, labels: &[(&str, &str)]) {
+        if self.head.get(id).is_some() {
+            return;
+        }
+        match self.head.find(labels).cloned() {
+            Some(known) => {
+                self.head.skip_id(id);
+                self.again.insert(id, known);
+            }
+            None => drop(self.head.restore(id, labels)),
+        }
+    }
+
+    /// What is known already, because a file holds it too, changes nothing.
+    fn sample(&mut self, id: SeriesId, sample: Sample) {
+        if sample.timestamp < self.oldest {
+            return;
+        }
+        if self.last.as_ref().is_none_or(|(last, _)| *last != id) {
+            let entry = self.head.get(id).or_else(|| self.again.get(&id));
+            self.last = entry.map(|entry| (id, entry.clone()));
+        }
+        match &self.last {
+            Some((_, entry)) => drop(entry.samples().append(sample, Duration::MAX)),
+            None => {
+                self.head.skip_id(id);
+                self.orphans += 1;
+            }
+        }
+    }
+}
