@@ -6,6 +6,7 @@ mod chunk;
 mod frame;
 mod head;
 mod index;
+pub mod metrics;
 mod query;
 pub mod report;
 mod restore;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::model::querier::StoreError;
+use crate::model::querier::{Appended, StoreError};
 use crate::model::sample::Timestamp;
 
 use self::head::Head;
@@ -56,6 +57,8 @@ pub struct Tsdb {
     head: RwLock<Head>,
     disk: Option<Disk>,
     samples: AtomicUsize,
+    /// Of all appends since the start.
+    appended: Mutex<Appended>,
     /// Times before and after which nothing is taken; what is older is not shown either.
     oldest: AtomicI64,
     newest: AtomicI64,
@@ -75,6 +78,8 @@ pub struct Stats {
     pub bytes: usize,
     pub log_bytes: u64,
     pub log: wal::Counts,
+    /// What came of all samples since the start.
+    pub appended: Appended,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +112,7 @@ impl Tsdb {
             head: RwLock::default(),
             disk: None,
             samples: AtomicUsize::new(0),
+            appended: Mutex::default(),
             oldest: AtomicI64::new(i64::MIN),
             newest: AtomicI64::new(i64::MAX),
         }
@@ -157,6 +163,7 @@ impl Tsdb {
             bytes: head.bytes(),
             log_bytes: log.map_or(0, Log::bytes),
             log: log.map(Log::counts).unwrap_or_default(),
+            appended: *self.appended.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 

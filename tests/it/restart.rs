@@ -1,4 +1,4 @@
-//! What alertd says of an alert through a kill, a restart with an empty store, and a silent target.
+//! What alertd says of an alert through a kill, a restart, and a silent target.
 
 use std::fs;
 use std::path::Path;
@@ -72,7 +72,7 @@ async fn an_alert_ends_only_when_something_says_so() {
     assert_eq!((&*state, &*later), ("firing", "pending"));
     live.end(Signal::KILL).await;
 
-    // The new one begins without a sample and with evaluations before its first scrape.
+    // The new one evaluates before its first scrape.
     let live = run(folder.path()).await;
     wait::until(PATIENCE, "four scrapes", async || {
         for (name, want, begin) in [("Bad", "firing", &since), ("Later", "pending", &later_since)] {

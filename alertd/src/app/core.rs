@@ -14,14 +14,15 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
 
 use crate::actions::metrics::ActionMetrics;
 use crate::api::evaluate::Queries;
 use crate::api::write::Receiver;
 use crate::clock;
 use crate::config::Loaded;
+use crate::db::Db;
 use crate::db::outbox::Outbox;
-use crate::db::{Db, DbError};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
@@ -33,6 +34,8 @@ use crate::scrape;
 use crate::scrape::config::Settings;
 use crate::scrape::metrics::ScrapeMetrics;
 use crate::scrape::targets::Targets;
+use crate::tsdb::metrics::StoreMetrics;
+use crate::tsdb::report::Report;
 use crate::tsdb::{Limits, Tsdb};
 
 /// How often samples that are too old are dropped.
@@ -66,25 +69,29 @@ struct Own {
     registry: Mutex<Registry>,
     reload_successful: Gauge,
     reload_timestamp: Gauge<f64, AtomicU64>,
-    series: Gauge,
-    samples: Gauge,
-    bytes: Gauge,
+    store: StoreMetrics,
 }
 
 impl Core {
     /// Opens the data directory, which no other alertd may use.
-    pub(super) fn open(loaded: &Loaded) -> Result<Core, DbError> {
+    pub(super) fn open(loaded: &Loaded) -> anyhow::Result<Core> {
+        // Its lock stands for the whole directory, so it comes first.
         let db = Db::open(&loaded.config.data_dir)?;
         let embedded = &loaded.config.metrics.embedded;
-        let tsdb = Arc::new(Tsdb::new(Limits {
+        let limits = Limits {
             max_series: embedded.max_series,
             retention: embedded.retention,
             ..Limits::default()
-        }));
+        };
+        let folder = loaded.config.data_dir.join("metrics");
+        let (tsdb, report) = Tsdb::open(&folder, limits, clock::now())?;
+        tell(&report);
+        let tsdb = Arc::new(tsdb);
         let mut registry = Registry::default();
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("pitcrew_alertd_build", "The running version", Info::new(version));
         let own = Own::register(&mut registry);
+        own.store.opened(&report);
         let remote = loaded.config.metrics.prometheus.as_ref();
         let source = remote.map(|config| RemoteSource::new(config, &mut registry));
         let store = store(source.as_ref(), &tsdb);
@@ -111,8 +118,8 @@ impl Core {
         Ok(core)
     }
 
-    /// When every target has been scraped twice since the program began with an empty store: from
-    /// then on a rate that is missing is missing.
+    /// When every target has been scraped twice since the program began, after which a rate that is
+    /// missing is missing: what was stored before may be too old to be seen by then.
     pub(super) fn store_filled_at(&self, settings: &Settings) -> Timestamp {
         let timing = settings.jobs.iter().map(|job| job.timing(&settings.global));
         let twice = timing.map(|(interval, timeout)| interval.saturating_mul(2) + timeout);
@@ -137,11 +144,7 @@ impl Core {
 
     /// alertd's own metrics, as of now.
     pub(super) fn families(&self) -> Families {
-        let stats = self.tsdb.stats();
-        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        set(&self.own.series, stats.series);
-        set(&self.own.samples, stats.samples);
-        set(&self.own.bytes, stats.bytes);
+        self.own.store.update(&self.tsdb);
         let registry = self.own.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut families = registry_families(&registry);
         process::collect(&mut families);
@@ -182,11 +185,23 @@ fn store(source: Option<&RemoteSource>, tsdb: &Arc<Tsdb>) -> Arc<dyn Store> {
     }
 }
 
+fn tell(report: &Report) {
+    for repair in &report.repairs {
+        warn!("{repair}");
+    }
+    if report.orphans > 0 {
+        warn!(samples = report.orphans, "series of some samples were lost with a damaged record");
+    }
+    info!(series = report.series, samples = report.samples, "store opened");
+}
+
 async fn expire(tsdb: Arc<Tsdb>, stop: CancellationToken) {
     let mut ticks = time::interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        tsdb.expire(clock::now());
+        let tsdb = tsdb.clone();
+        // A panic in it is in the log already; the next round comes.
+        tokio::task::spawn_blocking(move || tsdb.expire(clock::now())).await.ok();
     }
 }
 
@@ -196,9 +211,7 @@ impl Own {
             registry: Mutex::default(),
             reload_successful: Gauge::default(),
             reload_timestamp: Gauge::default(),
-            series: Gauge::default(),
-            samples: Gauge::default(),
-            bytes: Gauge::default(),
+            store: StoreMetrics::new(registry),
         };
         let name = |rest: &str| format!("pitcrew_alertd_{rest}");
         registry.register(
@@ -210,13 +223,6 @@ impl Own {
             name("config_last_reload_success_timestamp_seconds"),
             "When the configuration in use was loaded, in unixtime",
             own.reload_timestamp.clone(),
-        );
-        registry.register(name("tsdb_series"), "Series in the store", own.series.clone());
-        registry.register(name("tsdb_samples"), "Samples in the store", own.samples.clone());
-        registry.register(
-            name("tsdb_memory_bytes"),
-            "Memory that the store's samples and labels take",
-            own.bytes.clone(),
         );
         own
     }

@@ -102,6 +102,7 @@ impl Tsdb {
             }
         }
         self.samples.fetch_add(stored, Ordering::Relaxed);
+        *self.appended.lock().unwrap_or_else(PoisonError::into_inner) += appended;
         appended
     }
 

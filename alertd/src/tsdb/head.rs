@@ -138,7 +138,7 @@ impl Head {
         let entries = ids.iter().filter_map(|id| self.series.get(id)).filter(right);
         if ids.len() <= FEW {
             let mut entries: Vec<_> = entries.cloned().collect();
-            entries.sort_unstable_by(|a, b| order::by_labels(a, b));
+            entries.sort_unstable_by(order::by_labels);
             return Some(entries);
         }
         if self.is_out_of_order() {

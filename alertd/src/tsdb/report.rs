@@ -1,5 +1,6 @@
 //! What opening the store found: how much came back, and what had to be repaired.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ pub struct Report {
     /// Bytes of the log that were read.
     pub log_bytes: u64,
     pub repairs: Vec<Repair>,
-    /// How many there were, which may be more than `repairs` tells.
-    pub repaired: usize,
+    /// How many there were of each kind, which may be more than `repairs` tells.
+    pub repaired: BTreeMap<RepairKind, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Repair {
     why: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RepairKind {
     /// The end of a file, as a crash leaves it; nothing of it was acknowledged unless it was damaged
     /// afterwards.
@@ -42,7 +43,7 @@ pub enum RepairKind {
 
 impl Report {
     pub(super) fn add(&mut self, repair: Repair) {
-        self.repaired += 1;
+        *self.repaired.entry(repair.kind).or_default() += 1;
         if self.repairs.len() < MAX_REPAIRS {
             self.repairs.push(repair);
         }

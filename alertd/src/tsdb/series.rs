@@ -86,6 +86,13 @@ impl Samples {
         })
     }
 
+    /// The last sample, where it is in `from..=to`: no chunk is unpacked for that.
+    pub(super) fn last_between(&self, from: Timestamp, to: Timestamp) -> Option<Sample> {
+        let (_, timestamp) = self.open.range()?;
+        let value = f64::from_bits(self.open.last_bits());
+        (from <= timestamp && timestamp <= to).then_some(Sample { timestamp, value })
+    }
+
     pub(super) fn newest(&self) -> Option<Timestamp> {
         let open = self.open.range().map(|(_, last)| last);
         open.or_else(|| self.sealed.last().map(|chunk| chunk.last))

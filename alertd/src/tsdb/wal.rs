@@ -128,6 +128,7 @@ impl Log {
 
     /// Begins a new file and returns its number: all that was added before is in those before it, or
     /// not yet written.
+    #[cfg_attr(not(test), expect(dead_code, reason = "checkpoints will use it"))]
     pub(super) fn rotate(&self) -> u64 {
         let mut state = self.state();
         while state.writing {
@@ -140,6 +141,7 @@ impl Log {
     }
 
     /// Removes the files before `number`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "checkpoints will use it"))]
     pub(super) fn remove_before(&self, number: u64) -> io::Result<()> {
         for (old, path) in segments(&self.folder)? {
             if old < number {

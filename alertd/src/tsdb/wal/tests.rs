@@ -44,7 +44,7 @@ fn what_was_waited_for_is_read_back() {
         }
     });
     let (heard, report) = read(folder.path());
-    assert_eq!((heard.samples.len(), heard.series.len(), report.repaired), (200, 1, 0));
+    assert_eq!((heard.samples.len(), heard.series.len(), report.repairs.len()), (200, 1, 0));
     assert!(log.counts().syncs <= 200);
     assert_eq!(log.rotate(), 2);
     assert_eq!(log.rotate(), 2);
@@ -72,17 +72,17 @@ fn any_byte_may_be_damaged_or_missing() {
         bytes[at] ^= 0xff;
         fs::write(&first, &bytes).unwrap();
         let (heard, report) = read(folder.path());
-        assert_eq!(report.repaired, 1, "{at}");
+        assert_eq!(report.repairs.len(), 1, "{at}");
         assert_eq!(times(&heard).last(), Some(&3), "the next file is read too");
         // What was cut off is not told twice; what stands between whole records is.
         let torn = report.repairs[0].kind == crate::tsdb::report::RepairKind::Torn;
-        assert_eq!(read(folder.path()).1.repaired, usize::from(!torn), "{at}");
+        assert_eq!(read(folder.path()).1.repairs.len(), usize::from(!torn), "{at}");
 
         fs::write(&first, &whole[..at]).unwrap();
         let (heard, _) = read(folder.path());
         let kept = times(&heard);
         assert!([0, 1, 2, 3].ends_with(&kept[kept.len() - 1..]) && kept.len() <= 3, "{kept:?}");
-        assert_eq!(read(folder.path()).1.repaired, 0);
+        assert_eq!(read(folder.path()).1.repairs.len(), 0);
     }
 }
 
@@ -107,5 +107,5 @@ fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     log.add(&mut record(2));
     log.flush().unwrap();
     let (heard, report) = read(folder.path());
-    assert_eq!((times(&heard), report.repaired), (vec![0, 1, 2], 0));
+    assert_eq!((times(&heard), report.repairs.len()), (vec![0, 1, 2], 0));
 }
