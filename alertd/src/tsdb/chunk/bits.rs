@@ -20,7 +20,6 @@ pub(super) struct Reader<'a> {
 
 impl Writer {
     /// Goes on behind the first `bits` bits of `bytes`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "checkpoints will use it"))]
     pub(super) fn resume(mut bytes: Vec<u8>, bits: usize) -> Writer {
         bytes.truncate(bits.div_ceil(8));
         let used = (bits % 8) as u32;
