@@ -1,10 +1,12 @@
 //! A Prometheus as the source of all evaluation: what is asked of it and written to it, and what
 //! happens while it is away.
 
+mod alike;
 mod answers;
 
 use std::path::Path;
 
+use pitcrew_tests::fake_source::{FakeSource, Reply};
 use pitcrew_tests::fake_target::{Answer, FakeTarget, TEXT};
 use pitcrew_tests::fake_webhook::FakeWebhook;
 use pitcrew_tests::live::{Live, PATIENCE};
@@ -23,6 +25,9 @@ groups:
     annotations: {summary: 'x is {{ query "x" | first | value }}'}
   - {alert: Follows, expr: 'ALERTS{alertstate="firing", alertname="High"}'}
 "#;
+
+/// Of one request. Longer than any wait here: nothing may depend on its being over.
+const TIMEOUT: &str = "10m";
 
 const NOTIFICATIONS: &str = "
 route: {receiver: hook, group_wait: 0s, group_interval: 1s, group_by: [alertname]}
@@ -51,7 +56,7 @@ async fn alertd(folder: &Path, source: &str, more: &str) -> Live {
     let address = free_address();
     let config = format!(
         "listen: {address}\ndata_dir: data\nglobal: {{evaluation_interval: 300ms}}\n\
-         metrics: {{prometheus: {{url: 'http://{source}', timeout: 5s}}}}\n\
+         metrics: {{prometheus: {{url: 'http://{source}', timeout: {TIMEOUT}}}}}\n\
          rule_files: [rules.yaml]\n{more}"
     );
     let file = folder.join("alertd.yaml");
@@ -213,4 +218,25 @@ async fn what_alertd_scrapes_goes_to_the_source() {
     assert_eq!(alertd.metric("pitcrew_alertd_tsdb_series").await, Some(0.0));
     let written = alertd.metric("pitcrew_alertd_source_samples_total{outcome=\"written\"}").await;
     assert!(written > Some(10.0), "{written:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_hangs_hides_neither_the_page_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeSource::start().await;
+    fake.always(Reply::Hang);
+    std::fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
+    let address = fake.url.trim_start_matches("http://").to_owned();
+    let alertd = alertd(folder.path(), &address, "").await;
+    wait::until(PATIENCE, "asked", async || !fake.take().is_empty()).await;
+    let (status, page) = alertd.try_get("/").await.unwrap();
+    assert_eq!(status, 200, "{page}");
+    wait::until(PATIENCE, "away", async || {
+        let page = alertd.text("/").await;
+        page.contains("The source of metrics does not answer") && page.contains(&fake.url)
+    })
+    .await;
+    assert!(alertd.log().contains("source is away"), "{}", alertd.log());
+    // Long before the request that hangs would be given up.
+    assert_eq!(alertd.end(rustix::process::Signal::TERM).await.0, Some(0));
 }

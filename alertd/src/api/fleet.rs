@@ -28,8 +28,17 @@ struct Scraped {
     error: Option<String>,
 }
 
+/// Runners and hosts.
+pub fn rows(
+    targets: &[TargetStatus],
+    store: &dyn Querier,
+    now: Timestamp,
+) -> Result<(Vec<RunnerRow>, Vec<HostRow>), StoreError> {
+    Ok((runner_rows(store, now)?, host_rows(targets, store, now)?))
+}
+
 /// One row a target, in the order of `targets`; without any, those that others scrape.
-pub fn host_rows(
+fn host_rows(
     targets: &[TargetStatus],
     store: &dyn Querier,
     now: Timestamp,
@@ -114,7 +123,7 @@ fn stored(error: PromqlError) -> StoreError {
 }
 
 /// One row a runner that a scraped host tells of, by host and name.
-pub fn runner_rows(store: &dyn Querier, now: Timestamp) -> Result<Vec<RunnerRow>, StoreError> {
+fn runner_rows(store: &dyn Querier, now: Timestamp) -> Result<Vec<RunnerRow>, StoreError> {
     let of = |name| latest(store, name, now);
     let key = |labels: &Labels| (text(labels, "instance"), text(labels, "runner"));
     let values = |found: Vec<(Labels, f64)>| -> BTreeMap<Place, f64> {

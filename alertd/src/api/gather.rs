@@ -1,26 +1,25 @@
 //! From the live views to what the page shows.
 
-use super::fleet;
+use super::error::ApiError;
 use super::status::{
-    ActionRow, Level, MemberRow, PoolRow, Status, TransitionRow, alert_rows, verdict,
+    ActionRow, HostRow, Level, MemberRow, PoolRow, RunnerRow, SourceRow, Status, TransitionRow,
+    alert_rows, verdict,
 };
 use crate::actions::health::Health;
 use crate::actions::view::{PoolView, PoolsView};
 use crate::db::journal::Entry;
 use crate::model::alert::ActiveAlerts;
-use crate::model::querier::Querier;
 use crate::model::sample::Timestamp;
-use crate::scrape::targets::TargetStatus;
 
 /// Rows of recent actions, and transitions of each pool.
 const RECENT: usize = 20;
 
-/// Without the verdict. What the store does not tell is left out, and why is said.
+/// What the store does not tell is left out, and why is said.
 pub fn status(
     active: &ActiveAlerts,
-    targets: &[TargetStatus],
     pools: &PoolsView,
-    store: &dyn Querier,
+    rows: Result<(Vec<RunnerRow>, Vec<HostRow>), ApiError>,
+    source: Option<SourceRow>,
     now: Timestamp,
 ) -> Status {
     let mut actions: Vec<_> =
@@ -34,20 +33,15 @@ pub fn status(
         alerts: alert_rows(active),
         pools: pools.pools.iter().map(pool_row).collect(),
         actions,
+        source,
         ..Status::default()
     };
-    let rows = fleet::runner_rows(store, now)
-        .and_then(|runners| Ok((runners, fleet::host_rows(targets, store, now)?)));
     match rows {
         Ok(rows) => (status.runners, status.hosts) = rows,
         Err(error) => status.trouble = Some(error.to_string()),
     }
+    status.verdict = verdict(&status);
     status
-}
-
-/// With the verdict on all that is there.
-pub fn judged(status: Status) -> Status {
-    Status { verdict: verdict(&status), ..status }
 }
 
 fn pool_row(pool: &PoolView) -> PoolRow {

@@ -1,6 +1,7 @@
 //! The HTTP surface: what is always there, and what a reload exchanges.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -33,6 +34,9 @@ pub(super) const READING_POSTS: [&str; 5] =
 /// Nothing but the page's own style; no script, no frame, no form target elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; \
                       frame-ancestors 'none'; base-uri 'none'";
+
+/// The page does not wait longer for hosts and runners: it is looked at when something hangs.
+const PAGE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The routes of the generation that runs now; none at the very start.
 #[derive(Clone, Default)]
@@ -109,38 +113,29 @@ struct Page {
 }
 
 impl Page {
-    async fn status(&self) -> Result<api::status::Status, api::error::ApiError> {
+    async fn status(&self) -> api::status::Status {
+        let (targets, now) = (self.core.targets.snapshot(), clock::now());
+        let rows =
+            move |store: &dyn Querier, _: &Options| Ok(api::fleet::rows(&targets, store, now)?);
+        let rows = self.core.queries.run(Some(PAGE_PATIENCE), rows).await;
+        // After the store was asked: what it said then is part of it.
+        let source = self.core.source.as_ref().map(|source| source.condition().into());
         let (active, pools) = (self.active.borrow().clone(), self.pools.borrow().clone());
-        let (targets, source) = (self.core.targets.snapshot(), self.core.source.clone());
-        let gather = move |store: &dyn Querier, _: &Options| {
-            let mut status = api::gather::status(&active, &targets, &pools, store, clock::now());
-            // After the store was asked: what it said then is part of it.
-            status.source = source.map(|source| source.condition().into());
-            Ok(api::gather::judged(status))
-        };
-        self.core.queries.run(None, gather).await
+        api::gather::status(&active, &pools, rows, source, now)
     }
 }
 
 async fn html(State(page): State<Arc<Page>>) -> Response {
-    match page.status().await {
-        Ok(status) => {
-            let headers = [
-                (CONTENT_TYPE, "text/html; charset=utf-8"),
-                (CONTENT_SECURITY_POLICY, POLICY),
-                (CACHE_CONTROL, "no-store"),
-            ];
-            (headers, api::page::render(&status).into_string()).into_response()
-        }
-        Err(error) => error.into_response(),
-    }
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, api::page::render(&page.status().await).into_string()).into_response()
 }
 
 async fn json(State(page): State<Arc<Page>>) -> Response {
-    match page.status().await {
-        Ok(status) => ([(CACHE_CONTROL, "no-store")], axum::Json(status)).into_response(),
-        Err(error) => error.into_response(),
-    }
+    ([(CACHE_CONTROL, "no-store")], axum::Json(page.status().await)).into_response()
 }
 
 async fn metrics(State(core): State<Core>, headers: HeaderMap) -> Response {

@@ -5,19 +5,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pitcrew_exporter::config::duration;
-use reqwest::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::Form;
 use super::answer;
 use super::config::SourceConfig;
 use super::metrics::SourceMetrics;
-use crate::http_client::HttpClient;
+use crate::http_client::{HeaderValues, HttpClient};
 use crate::model::causes::causes;
 use crate::model::querier::StoreError;
 use crate::remote::Protocol;
@@ -63,7 +61,6 @@ pub(super) struct Call {
 pub(super) struct Caller {
     config: SourceConfig,
     http: HttpClient,
-    headers: HeaderMap,
     reads: Side,
     writes: Side,
     metrics: SourceMetrics,
@@ -125,14 +122,11 @@ impl Operation {
 
 impl Caller {
     pub(super) fn new(config: &SourceConfig, metrics: SourceMetrics) -> Caller {
-        let mut headers = HeaderMap::new();
+        // Among the client's own, which knows that a redirect must not take them elsewhere.
+        let mut http = config.http.clone();
         for (name, value) in &config.headers {
-            let name = name.parse::<HeaderName>();
-            // Both were checked with the configuration.
-            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value.reveal())) {
-                value.set_sensitive(true);
-                headers.insert(name, value);
-            }
+            let values = HeaderValues { secrets: vec![value.clone()], ..HeaderValues::default() };
+            http.http_headers.insert(name.clone(), values);
         }
         let side = |name| Side {
             name,
@@ -141,9 +135,8 @@ impl Caller {
             state: Mutex::new(State::Unknown),
         };
         Caller {
-            http: HttpClient::new(config.http.clone()),
+            http: HttpClient::new(http),
             config: config.clone(),
-            headers,
             reads: side("read"),
             writes: side("write"),
             metrics,
@@ -192,17 +185,13 @@ impl Caller {
             let why = format!("source: {AT_ONCE} requests are under way already");
             return Err(StoreError::Unavailable(why));
         };
-        let deadline = Instant::now() + self.config.timeout;
-        let late = || {
+        // What this finds out is kept already; it has limits of its own.
+        self.admit(side).await.map_err(|failure| failure.error)?;
+        let done = timeout(self.config.timeout, self.persist(&call)).await.unwrap_or_else(|_| {
             let limit = duration::format(self.config.timeout);
             let error = StoreError::TimedOut(format!("source: no whole answer within {limit}"));
-            Failure { away: true, ..Failure::answered(error) }
-        };
-        // What this finds out is kept already.
-        let admitted = timeout_at(deadline, self.admit(side)).await;
-        admitted.unwrap_or_else(|_| Err(late())).map_err(|failure| failure.error)?;
-        let done = timeout_at(deadline, self.persist(&call)).await;
-        let done = done.unwrap_or_else(|_| Err(late()));
+            Err(Failure { away: true, ..Failure::answered(error) })
+        });
         match &done {
             Err(Failure { away: true, error, .. }) => self.away(side, error, None),
             _ => self.answers(side),
@@ -311,7 +300,7 @@ impl Caller {
         let request = self.http.request(call.method.clone(), &call.url).await;
         let request =
             request.map_err(|error| Failure::away(format!("source: {}", causes(&error))))?;
-        let mut request = request.headers(self.headers.clone()).header(CONTENT_TYPE, call.kind);
+        let mut request = request.header(CONTENT_TYPE, call.kind);
         if call.operation == Operation::Write {
             request = request
                 .header(CONTENT_ENCODING, "snappy")
