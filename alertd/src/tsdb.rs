@@ -1,6 +1,8 @@
 //! The embedded store: series in memory behind `Querier` and `Appender`, and a log that outlives it.
 
 mod append;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the head is about to use it"))]
+pub mod block;
 mod bytes;
 mod chunk;
 mod frame;
@@ -11,6 +13,7 @@ mod query;
 pub mod report;
 mod restore;
 mod series;
+mod snapshot;
 mod wal;
 
 use std::fs;

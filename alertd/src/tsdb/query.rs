@@ -110,7 +110,7 @@ fn read(entry: &Entry, series: &Samples, from: Timestamp, to: Timestamp, out: &m
 
 impl Tsdb {
     /// Sorted by labels.
-    fn matching(&self, matchers: &[Matcher]) -> Vec<Arc<Entry>> {
+    pub(super) fn matching(&self, matchers: &[Matcher]) -> Vec<Arc<Entry>> {
         if let Some(found) = self.read_head().matching(matchers) {
             return found;
         }

@@ -93,6 +93,11 @@ impl Samples {
         (from <= timestamp && timestamp <= to).then_some(Sample { timestamp, value })
     }
 
+    /// All samples, compressed.
+    pub(super) fn chunks(&self) -> Vec<Chunk> {
+        self.sealed.iter().cloned().chain(self.open.chunk()).collect()
+    }
+
     pub(super) fn newest(&self) -> Option<Timestamp> {
         let open = self.open.range().map(|(_, last)| last);
         open.or_else(|| self.sealed.last().map(|chunk| chunk.last))
