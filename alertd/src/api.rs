@@ -1,6 +1,7 @@
 //! The HTTP API: one file a resource, each with its own JSON and its `routes`.
 
 pub mod answer;
+pub mod backup;
 pub mod buildinfo;
 pub mod error;
 pub mod evaluate;

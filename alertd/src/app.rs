@@ -4,7 +4,10 @@ mod core;
 mod generation;
 mod web;
 
+use std::env;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use pitcrew_exporter::lifecycle::{self, Signals};
@@ -130,6 +133,7 @@ impl App {
         loop {
             let reply = tokio::select! {
                 () = stop.cancelled() => break,
+                () = core.restart.cancelled() => break,
                 () = generation.failed() => {
                     failed = Some(anyhow::anyhow!("a part of alertd ended by itself; its log line says why"));
                     break;
@@ -170,8 +174,27 @@ impl App {
         if timeout_at(end, tasks.wait()).await.is_err() {
             warn!(left = tasks.len(), "stopped before every task had ended");
         }
+        if core.restart.is_cancelled() {
+            failed = Some(begin_anew());
+        }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Replaces this process by a new one of the same program, with the same number and arguments;
+/// returns only when that cannot be done.
+fn begin_anew() -> anyhow::Error {
+    info!("beginning anew");
+    let begun = env::current_exe().map(|program| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "there is nothing to time: it does not return"
+        )]
+        let mut command = Command::new(program);
+        command.args(env::args_os().skip(1)).exec()
+    });
+    let error = begun.unwrap_or_else(|error| error);
+    anyhow::Error::new(error).context("cannot begin anew; start it again")
 }
 
 fn reread(source: &Source) -> Result<Loaded, ConfigError> {

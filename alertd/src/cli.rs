@@ -1,10 +1,13 @@
 //! The command line: one file a sub-command, each with its flags and its `run`.
 
+pub mod backup;
 pub mod check;
 pub mod check_rules;
 pub mod pool;
 pub mod query;
+pub mod restore;
 pub mod run;
+mod running;
 pub mod test_promql;
 pub mod test_rules;
 pub mod up;
@@ -31,6 +34,7 @@ Examples:
   pitcrew-alertd run --config alertd.yaml           watch a fleet; `run --help` shows the file
   pitcrew-alertd query 'up == 0'                    ask the one that runs
   pitcrew-alertd pool show                          who has the label, and why
+  pitcrew-alertd backup --to DIR                    copy what it keeps; `restore` brings it back
   PITCREW_LOG=debug pitcrew-alertd up               log more"
 )]
 pub struct Cli {
@@ -54,6 +58,10 @@ pub enum Command {
     Query(query::Args),
     /// Show and steer runner pools
     Pool(pool::Args),
+    /// Copy all samples and state of a running alertd
+    Backup(backup::Args),
+    /// Put the samples and state of a backup in place of what alertd has
+    Restore(restore::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +90,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(Check::Rules(args)) => check_rules::run(args),
         Command::Query(args) => query::run(args).await,
         Command::Pool(args) => pool::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     connection: Mutex<Connection>,
     /// Held until the last clone goes: a second alertd on this folder is refused.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,23 +41,41 @@ pub enum DbError {
     Stopped,
 }
 
+/// Held by the one process that uses a data directory.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Makes the folder when it is not there, and takes its lock.
+///
+/// # Errors
+/// When another process has it.
+pub fn lock(folder: &Path) -> Result<Lock, DbError> {
+    let at_folder = |source| DbError::Folder { path: folder.into(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at_folder)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(folder.join("lock"))
+        .map_err(at_folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(DbError::InUse(folder.into())),
+        Err(TryLockError::Error(source)) => Err(at_folder(source)),
+    }
+}
+
 impl Db {
     /// Opens or creates `folder/pitcrew.db`, takes the folder's lock and brings the schema up.
     pub fn open(folder: &Path) -> Result<Db, DbError> {
-        let at_folder = |source| DbError::Folder { path: folder.into(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at_folder)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(folder.join("lock"))
-            .map_err(at_folder)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DbError::InUse(folder.into())),
-            Err(TryLockError::Error(source)) => return Err(at_folder(source)),
-        }
+        Db::open_locked(folder, lock(folder)?)
+    }
+
+    /// As `open`, for who has taken the lock to do something before.
+    pub fn open_locked(folder: &Path, lock: Lock) -> Result<Db, DbError> {
         let path = folder.join("pitcrew.db");
         let opened = Connection::open(&path).map_err(DbError::from);
         opened.and_then(|connection| Db::prepare(connection, Some(lock), &path)).map_err(|error| {
@@ -73,7 +91,7 @@ impl Db {
         Db::prepare(Connection::open_in_memory()?, None, Path::new(":memory:"))
     }
 
-    fn prepare(mut connection: Connection, lock: Option<File>, path: &Path) -> Result<Db, DbError> {
+    fn prepare(mut connection: Connection, lock: Option<Lock>, path: &Path) -> Result<Db, DbError> {
         connection.busy_timeout(time::Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -105,6 +123,14 @@ impl Db {
             .map_err(|_| DbError::Stopped)?
     }
 
+    /// Writes all of it, as it is at this moment, into a new file, which is synced.
+    pub fn copy_to(&self, path: &Path) -> Result<(), DbError> {
+        let text = path.to_string_lossy();
+        self.connection().execute("VACUUM INTO ?1", [&text])?;
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|source| DbError::Folder { path: path.into(), source })
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic inside a transaction has rolled it back; the connection itself is sound.
         self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
@@ -122,5 +148,23 @@ mod tests {
         assert!(matches!(Db::open(folder.path()), Err(DbError::InUse(_))));
         drop(first);
         Db::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_copy_has_what_was_there_at_that_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(folder.path()).unwrap();
+        let count = |db: &Db| {
+            let rows = "SELECT count(*) FROM copied";
+            db.transact(|sql| sql.query_row(rows, [], |row| row.get::<_, i64>(0))).unwrap()
+        };
+        let add = || db.transact(|sql| sql.execute("INSERT INTO copied VALUES (1)", [])).unwrap();
+        db.transact(|sql| sql.execute("CREATE TABLE copied (n)", [])).unwrap();
+        add();
+        let other = tempfile::tempdir().unwrap();
+        db.copy_to(&other.path().join("pitcrew.db")).unwrap();
+        add();
+        assert_eq!((count(&db), count(&Db::open(other.path()).unwrap())), (2, 1));
+        assert!(db.copy_to(&other.path().join("pitcrew.db")).is_err(), "never over another");
     }
 }

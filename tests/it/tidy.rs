@@ -11,7 +11,7 @@ const MAX_LINES: usize = 500;
 const LAYERS: &[&[&str]] = &[
     &["model"],
     &["promql", "tsdb", "db", "http_client"],
-    &["scrape", "remote"],
+    &["scrape", "remote", "backup"],
     &["rules"],
     &["route"],
     &["notify"],

@@ -19,10 +19,12 @@ use tracing::{info, warn};
 use crate::actions::metrics::ActionMetrics;
 use crate::api::evaluate::Queries;
 use crate::api::write::Receiver;
+use crate::backup::snapshot::Snapshots;
+use crate::backup::{self, restore};
 use crate::clock;
 use crate::config::Loaded;
-use crate::db::Db;
 use crate::db::outbox::Outbox;
+use crate::db::{self, Db};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
@@ -57,6 +59,9 @@ pub(super) struct Core {
     pub(super) notify: NotifyMetrics,
     pub(super) actions: ActionMetrics,
     pub(super) github: GithubMetrics,
+    pub(super) snapshots: Snapshots,
+    /// Cancelled when the program is to end and begin anew.
+    pub(super) restart: CancellationToken,
     /// Whether other hosts can connect.
     pub(super) exposed: bool,
     scrape: ScrapeMetrics,
@@ -76,14 +81,19 @@ impl Core {
     /// Opens the data directory, which no other alertd may use.
     pub(super) fn open(loaded: &Loaded) -> anyhow::Result<Core> {
         // Its lock stands for the whole directory, so it comes first.
-        let db = Db::open(&loaded.config.data_dir)?;
+        let data_dir = &loaded.config.data_dir;
+        let lock = db::lock(data_dir)?;
+        if let Some(replaced) = restore::apply(data_dir)? {
+            info!(replaced = %replaced.display(), "a backup has taken the place of what was there");
+        }
+        let db = Db::open_locked(data_dir, lock)?;
         let embedded = &loaded.config.metrics.embedded;
         let limits = Limits {
             max_series: embedded.max_series,
             retention: embedded.retention,
             ..Limits::default()
         };
-        let folder = loaded.config.data_dir.join("metrics");
+        let folder = data_dir.join(backup::SAMPLES);
         let (tsdb, report) = Tsdb::open(&folder, limits, clock::now())?;
         tell(&report);
         let tsdb = Arc::new(tsdb);
@@ -106,6 +116,8 @@ impl Core {
             github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
             scrape: ScrapeMetrics::new(&mut registry),
             targets: Targets::default(),
+            snapshots: Snapshots::new(data_dir, db.clone(), tsdb.clone()),
+            restart: CancellationToken::new(),
             exposed: false,
             settings: watch::Sender::new(Arc::new(loaded.scrape.clone())),
             began: clock::now(),

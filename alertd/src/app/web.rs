@@ -104,6 +104,7 @@ pub(super) fn router(
         .merge(api::runbooks::routes())
         .merge(api::write::routes(core.receiver.clone(), anonymous_writes))
         .merge(api::pools::routes(pools, core.db.clone(), commands))
+        .merge(api::backup::routes(core.snapshots.clone(), core.restart.clone()))
 }
 
 struct Page {

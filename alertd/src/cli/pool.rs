@@ -4,40 +4,19 @@
 use std::env;
 use std::fmt::Write;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
-use pitcrew_exporter::secret::Secret;
+use anyhow::bail;
 use serde_json::{Value, json};
 
-use super::state_dir;
-use crate::api::operator;
-
-/// Where the systemd unit keeps its data.
-const SYSTEM_DATA_DIR: &str = "/var/lib/pitcrew";
+use super::running::{Running, clean, text};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     order: Order,
-    /// Address of the running alertd
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "PITCREW_URL",
-        default_value = "http://127.0.0.1:9611"
-    )]
-    url: String,
-    /// Its data directory, where the operator token lies; default: that of `up` when it has one,
-    /// else /var/lib/pitcrew
-    #[arg(long, global = true, value_name = "DIR", env = "PITCREW_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// The operator token's file, if it lies elsewhere
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    running: Running,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -91,9 +70,6 @@ impl Order {
     }
 }
 
-/// Longest wait for an answer; alertd reads GitHub before it answers an order.
-const TIME_OUT: Duration = Duration::from_secs(60);
-
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = args.order.name().filter(|name| !is_plain(name)) {
         bail!("a pool's name has only letters, digits, '-', '_' and '.', found {name:?}");
@@ -110,26 +86,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Order::Hold { name, reason, .. } => (some(name, "hold"), reason.as_str()),
         Order::Release { name, .. } => (some(name, "release"), ""),
     };
-    let default = token_file(args.data_dir.as_deref());
-    let file = args.token_file.as_ref().unwrap_or(&default);
-    if !args.url.starts_with("https://") && !is_loopback(&args.url) {
-        bail!("the operator token does not travel in clear: use https, or loopback, for --url");
-    }
-    let token = Secret::read(file).with_context(|| {
-        format!(
-            "no operator token: {} is made when alertd starts; name alertd's data directory with \
-             --data-dir, or the file with --token-file",
-            file.display()
-        )
-    })?;
     let body = json!({ "who": person(), "reason": reason });
-    let answer = ask(&args, &path, Some((&token, body))).await?;
+    let answer = args.running.order(&path, body).await?;
     println!("{}", clean(answer.pointer("/answer").and_then(Value::as_str).unwrap_or("done")));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn show(args: &Args, name: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
-    let answer = ask(args, "api/pools", None).await?;
+    let answer = args.running.ask("api/pools").await?;
     let pools = answer.get("pools").and_then(Value::as_array).cloned().unwrap_or_default();
     let wanted = |pool: &&Value| name.is_none_or(|name| text(pool, "name") == name);
     let shown: Vec<&Value> = pools.iter().filter(wanted).collect();
@@ -239,41 +203,6 @@ fn table(out: &mut String, pool: &Value, colours: bool) -> std::fmt::Result {
     Ok(())
 }
 
-/// The answer's data, or what alertd says is wrong.
-async fn ask(args: &Args, path: &str, order: Option<(&Secret, Value)>) -> anyhow::Result<Value> {
-    rustls::crypto::ring::default_provider().install_default().ok();
-    let url = format!("{}/{path}", args.url.trim_end_matches('/'));
-    let redirects = reqwest::redirect::Policy::none();
-    let client = reqwest::Client::builder().timeout(TIME_OUT).redirect(redirects).no_proxy();
-    let client = client.build()?;
-    let request = match order {
-        None => client.get(&url),
-        Some((token, body)) => client.post(&url).bearer_auth(token.reveal()).json(&body),
-    };
-    let response = request.send().await.with_context(|| {
-        format!("no alertd answers at {}: is it running? Name its address with --url", args.url)
-    })?;
-    let status = response.status();
-    if status == reqwest::StatusCode::UNAUTHORIZED || status == reqwest::StatusCode::FORBIDDEN {
-        bail!(
-            "{} does not accept the operator token ({status}): is --data-dir the data directory \
-             of that alertd?",
-            args.url
-        );
-    }
-    let body = response.text().await.context("the answer broke off")?;
-    let answer: Value = serde_json::from_str(&body)
-        .with_context(|| format!("{url} is not alertd's API: it answered {status}"))?;
-    if !status.is_success() {
-        bail!("{}", clean(text(&answer, "error")));
-    }
-    Ok(answer.get("data").cloned().unwrap_or(Value::Null))
-}
-
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or("")
-}
-
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
@@ -283,34 +212,10 @@ fn time(value: Option<&Value>) -> String {
     crate::model::sample::Timestamp(millis).rfc3339()
 }
 
-/// Without what a terminal would take for a command.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
 /// Whether the name can stand in a path as it is.
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
-}
-
-fn is_loopback(url: &str) -> bool {
-    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    host.is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    })
-}
-
-/// Where the operator token lies when no flag names its file.
-fn token_file(data_dir: Option<&Path>) -> PathBuf {
-    let of_up = || state_dir().map(|folder| folder.join(operator::FILE));
-    match data_dir {
-        Some(folder) => folder.join(operator::FILE),
-        None => of_up()
-            .filter(|file| file.exists())
-            .unwrap_or_else(|| Path::new(SYSTEM_DATA_DIR).join(operator::FILE)),
-    }
 }
 
 /// The login name, for the journal.
@@ -324,19 +229,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_addresses_that_are_safe() {
+    fn names_that_are_safe() {
         for (name, want) in [("ci", true), ("a.b-c_1", true), ("../x", false), ("", false)] {
             assert_eq!(is_plain(name), want, "{name}");
-        }
-        for (url, want) in [
-            ("http://127.0.0.1:9611", true),
-            ("http://localhost:1", true),
-            ("http://[::1]:1", true),
-            ("http://localhost.evil.test", false),
-            ("http://10.0.0.1", false),
-            ("nonsense", false),
-        ] {
-            assert_eq!(is_loopback(url), want, "{url}");
         }
     }
 

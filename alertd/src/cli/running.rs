@@ -1,0 +1,155 @@
+//! The alertd that runs: its address, its data directory, its answers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use pitcrew_exporter::secret::Secret;
+use serde_json::Value;
+
+use super::state_dir;
+use crate::api::operator;
+
+/// Where the systemd unit keeps its data.
+const SYSTEM_DATA_DIR: &str = "/var/lib/pitcrew";
+/// Longest wait for an answer; alertd may read GitHub, or write a copy of its data, before it.
+const TIME_OUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Running {
+    /// Address of the running alertd
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "PITCREW_URL",
+        default_value = "http://127.0.0.1:9611"
+    )]
+    pub(super) url: String,
+    /// Its data directory, where the operator token lies; default: that of `up` when it has one,
+    /// else /var/lib/pitcrew
+    #[arg(long, global = true, value_name = "DIR", env = "PITCREW_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// The operator token's file, if it lies elsewhere
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Running {
+    pub(super) fn data_dir(&self) -> PathBuf {
+        let of_up = || state_dir().filter(|folder| folder.join(operator::FILE).exists());
+        let default = || of_up().unwrap_or_else(|| SYSTEM_DATA_DIR.into());
+        self.data_dir.clone().unwrap_or_else(default)
+    }
+
+    /// What a question to its API gives.
+    pub(super) async fn ask(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(path, None).await
+    }
+
+    /// Gives an order with the operator token, which does not travel in clear.
+    pub(super) async fn order(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        let default = self.data_dir().join(operator::FILE);
+        let file = self.token_file.as_ref().unwrap_or(&default);
+        if !self.url.starts_with("https://") && !is_loopback(&self.url) {
+            bail!("the operator token does not travel in clear: use https, or loopback, for --url");
+        }
+        let token = Secret::read(file).with_context(|| {
+            format!(
+                "no operator token: {} is made when alertd starts; name alertd's data directory \
+                 with --data-dir, or the file with --token-file",
+                file.display()
+            )
+        })?;
+        self.send(path, Some((&token, body))).await
+    }
+
+    /// Whether it says that it is ready.
+    pub(super) async fn is_ready(&self) -> bool {
+        let Ok(client) = client() else { return false };
+        let asked = client.get(self.url_of("-/ready")).send().await;
+        asked.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The answer's data, or what alertd says is wrong.
+    async fn send(&self, path: &str, order: Option<(&Secret, Value)>) -> anyhow::Result<Value> {
+        let (client, url) = (client()?, self.url_of(path));
+        let request = match order {
+            None => client.get(&url),
+            Some((token, body)) => client.post(&url).bearer_auth(token.reveal()).json(&body),
+        };
+        let response = request.send().await.with_context(|| {
+            format!("no alertd answers at {}: is it running? Name its address with --url", self.url)
+        })?;
+        let status = response.status();
+        if status == reqwest::StatusCode::UNAUTHORIZED || status == reqwest::StatusCode::FORBIDDEN {
+            bail!(
+                "{} does not accept the operator token ({status}): is --data-dir the data \
+                 directory of that alertd?",
+                self.url
+            );
+        }
+        let body = response.text().await.context("the answer broke off")?;
+        let answer: Value = serde_json::from_str(&body)
+            .with_context(|| format!("{url} is not alertd's API: it answered {status}"))?;
+        if !status.is_success() {
+            bail!("{}", clean(text(&answer, "error")));
+        }
+        Ok(answer.get("data").cloned().unwrap_or(Value::Null))
+    }
+
+    fn url_of(&self, path: &str) -> String {
+        format!("{}/{path}", self.url.trim_end_matches('/'))
+    }
+}
+
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or("")
+}
+
+/// Without what a terminal would take for a command.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Without the folder's slash at the end, which would make `DIR/.part` of `DIR.part`.
+pub(super) fn beside(folder: &Path, ending: &str) -> PathBuf {
+    let mut name = folder.components().as_path().as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let redirects = reqwest::redirect::Policy::none();
+    let client = reqwest::Client::builder().timeout(TIME_OUT).redirect(redirects).no_proxy();
+    Ok(client.build()?)
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_safe() {
+        for (url, want) in [
+            ("http://127.0.0.1:9611", true),
+            ("http://localhost:1", true),
+            ("http://[::1]:1", true),
+            ("http://localhost.evil.test", false),
+            ("http://10.0.0.1", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(is_loopback(url), want, "{url}");
+        }
+        assert_eq!(beside(Path::new("a/b/"), ".part"), Path::new("a/b.part"));
+    }
+}
