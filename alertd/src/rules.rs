@@ -43,6 +43,10 @@ const BUNDLED: &[(&str, &str)] = &[
     ("rules/runner.yaml", include_str!("../../rules/runner.yaml")),
 ];
 
+/// Groups that evaluate at once where an engine elsewhere does the work: what they wait for is its
+/// answers, not a core.
+const ELSEWHERE_AT_ONCE: usize = 32;
+
 /// Time that a running evaluation gets to end by itself when the program stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
@@ -156,7 +160,8 @@ impl Engine {
             store_filled_at: settings.store_filled_at,
         };
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let permits = Semaphore::new(cores * 2);
+        let at_once = context.store.engine().map_or(cores * 2, |_| ELSEWHERE_AT_ONCE);
+        let permits = Semaphore::new(at_once);
         let shared = Shared { context, settings, db, view, alerts, active, metrics, permits };
         shared.publish(
             now,

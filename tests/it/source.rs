@@ -5,14 +5,20 @@ mod alike;
 mod answers;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use pitcrew_alertd::remote::source::RemoteSource;
+use pitcrew_exporter::config::yaml;
 use pitcrew_tests::fake_source::{FakeSource, Reply};
 use pitcrew_tests::fake_target::{Answer, FakeTarget, TEXT};
 use pitcrew_tests::fake_webhook::FakeWebhook;
 use pitcrew_tests::live::{Live, PATIENCE};
-use pitcrew_tests::process::free_address;
+use pitcrew_tests::process::{free_address, tls};
 use pitcrew_tests::{peers, programs, wait};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
+
+use crate::failover::lab::{Lab, POOL};
 
 const RULES: &str = r#"
 groups:
@@ -63,6 +69,14 @@ async fn alertd(folder: &Path, source: &str, more: &str) -> Live {
     std::fs::write(&file, config).unwrap();
     let arguments = ["run", "--config", file.to_str().unwrap()];
     Live::ready(&programs::alertd(), &arguments, &address, folder).await
+}
+
+/// The API at this address as a store.
+fn remote(address: &str) -> Arc<RemoteSource> {
+    tls();
+    let keys = format!("{{url: 'http://{address}'}}");
+    let config = yaml::parse(Path::new("alertd.yaml"), &keys).unwrap();
+    Arc::new(RemoteSource::new(&config, &mut Registry::default()))
 }
 
 /// The rules of the one group.
@@ -239,4 +253,19 @@ async fn a_source_that_hangs_hides_neither_the_page_nor_the_end() {
     assert!(alertd.log().contains("source is away"), "{}", alertd.log());
     // Long before the request that hangs would be given up.
     assert_eq!(alertd.end(rustix::process::Signal::TERM).await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_fails_over_and_back_on_what_the_source_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let _theirs = prometheus(folder.path(), &address, "127.0.0.1:1").await;
+    let lab = Lab::start_over(remote(&address), POOL, Lab::settings(), |_| {}).await;
+    assert_eq!(lab.now().state, "normal");
+    lab.kill("a");
+    lab.until_state("on_backup").await;
+    assert_eq!(lab.labelled(), ["b-1", "b-2", "b-3", "b-4"]);
+    lab.heal("a", 8);
+    lab.until_state("normal").await;
+    assert!(lab.labelled().starts_with(&["a-1".to_owned()]));
 }

@@ -206,6 +206,10 @@ fn refusal(error: &WriteError) -> Refusal {
             (StatusCode::BAD_REQUEST, "malformed")
         }
         WriteError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        // A source elsewhere has its reasons, and would have them again.
+        WriteError::Message(Failure::Store(StoreError::BadData(_))) => {
+            (StatusCode::BAD_REQUEST, "refused")
+        }
         WriteError::Message(Failure::Store(error)) => {
             warn!(error = causes(error), "a write request was not stored");
             // The cause is for the log; the sender keeps its samples and comes back.

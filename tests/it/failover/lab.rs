@@ -14,7 +14,7 @@ use pitcrew_alertd::clock;
 use pitcrew_alertd::db::Db;
 use pitcrew_alertd::model::alert::{ActiveAlerts, Alert, AlertInstance, AlertState};
 use pitcrew_alertd::model::labels::Labels;
-use pitcrew_alertd::model::querier::Appender;
+use pitcrew_alertd::model::querier::Store;
 use pitcrew_alertd::model::sample::{Sample, stale_marker};
 use pitcrew_alertd::tsdb::{Limits, Tsdb};
 use pitcrew_exporter::config::yaml;
@@ -52,7 +52,7 @@ pub(crate) struct Lab {
     pub(crate) db: Db,
     pub(crate) metrics: Registry,
     pub(crate) told: Arc<Mutex<Vec<Alert>>>,
-    store: Arc<Tsdb>,
+    store: Arc<dyn Store>,
     active: watch::Sender<Arc<ActiveAlerts>>,
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<Arc<PoolsView>>,
@@ -67,12 +67,24 @@ pub(crate) struct Lab {
 impl Lab {
     /// The primary's runners carry the label, all are online, nothing fires.
     pub(crate) async fn start(pool: &str) -> Lab {
-        let settings =
-            Settings { offline_after: 5.0, lost_after: 60.0, busy_lag: 0.0, ..Settings::default() };
-        Lab::start_with(pool, settings, |_| {}).await
+        Lab::start_with(pool, Lab::settings(), |_| {}).await
+    }
+
+    pub(crate) fn settings() -> Settings {
+        Settings { offline_after: 5.0, lost_after: 60.0, busy_lag: 0.0, ..Settings::default() }
     }
 
     pub(crate) async fn start_with(
+        pool: &str,
+        settings: Settings,
+        edit: impl FnOnce(&FakeGithub),
+    ) -> Lab {
+        Lab::start_over(Arc::new(Tsdb::new(Limits::default())), pool, settings, edit).await
+    }
+
+    /// What the exporters say is in `store`.
+    pub(crate) async fn start_over(
+        store: Arc<dyn Store>,
         pool: &str,
         settings: Settings,
         edit: impl FnOnce(&FakeGithub),
@@ -87,7 +99,6 @@ impl Lab {
         let (folder, db) = (tempfile::tempdir().unwrap(), Db::in_memory().unwrap());
         let mut config = github.config(folder.path());
         (config.write_burst, config.timeout) = (1000, Duration::from_millis(1500));
-        let store = Arc::new(Tsdb::new(Limits::default()));
         let (active, alerts) = watch::channel(Arc::new(ActiveAlerts::default()));
         let told = Arc::new(Mutex::new(Vec::new()));
         let (commands, inbox) = mpsc::channel(8);
@@ -162,7 +173,8 @@ impl Lab {
                 samples.push((Labels::from_pairs(pairs), Sample { timestamp, value }));
             }
         }
-        self.store.append(&samples).unwrap();
+        // A remote one blocks.
+        tokio::task::block_in_place(|| self.store.append(&samples)).unwrap();
     }
 
     /// Exactly these alerts fire now.

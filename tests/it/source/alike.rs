@@ -13,13 +13,11 @@ use pitcrew_alertd::model::matcher::{MatchOp, Matcher};
 use pitcrew_alertd::model::querier::Store;
 use pitcrew_alertd::model::sample::{Sample, Timestamp};
 use pitcrew_alertd::promql::Options;
-use pitcrew_alertd::remote::source::RemoteSource;
 use pitcrew_alertd::rules::file;
 use pitcrew_alertd::rules::group::{Context, Group, Progress};
 use pitcrew_alertd::rules::status::Health;
 use pitcrew_alertd::tsdb::{Limits, Tsdb};
 use pitcrew_tests::process::free_address;
-use prometheus_client::registry::Registry;
 
 use super::prometheus;
 
@@ -163,16 +161,13 @@ async fn rules_do_the_same_over_both() {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address();
     let _theirs = prometheus(folder.path(), &address, "127.0.0.1:1").await;
-    let keys = format!("{{url: 'http://{address}'}}");
-    let config = pitcrew_exporter::config::yaml::parse(Path::new("a.yaml"), &keys).unwrap();
-    let remote = RemoteSource::new(&config, &mut Registry::default());
+    let remote: Arc<dyn Store> = super::remote(&address);
     let begin = clock::now().0 / HOUR * HOUR - 20 * HOUR;
     let compare = move || {
         for (at, story) in STORIES.iter().enumerate() {
             // An hour each, in order: a Prometheus takes nothing much older than its newest sample.
             let begin = begin + i64::try_from(at).unwrap() * HOUR;
             let embedded: Arc<dyn Store> = Arc::new(Tsdb::new(Limits::default()));
-            let remote: Arc<dyn Store> = Arc::new(remote.clone());
             let (ours, theirs) = (told(&embedded, begin, story), told(&remote, begin, story));
             for (ours, theirs) in ours.iter().zip(&theirs) {
                 assert_eq!(ours, theirs, "\nembedded {ours}\nremote {theirs}\n{}", story.1);
