@@ -4,6 +4,7 @@ mod append;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the head is about to use it"))]
 pub mod block;
 mod bytes;
+mod checkpoint;
 mod chunk;
 mod frame;
 mod head;
@@ -20,13 +21,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use crate::model::querier::{Appended, StoreError};
 use crate::model::sample::Timestamp;
 
+use self::checkpoint::Checkpoints;
 use self::head::Head;
 use self::report::Report;
 use self::wal::{Encoder, Log};
@@ -48,6 +50,8 @@ pub struct Limits {
     pub max_labels: usize,
     pub max_label_name_bytes: usize,
     pub max_label_value_bytes: usize,
+    /// When the log has got so much longer, a checkpoint is written.
+    pub checkpoint_bytes: u64,
 }
 
 /// Locks are taken in this order: `appending`, `head`, a series' own. Appending to known series and
@@ -62,14 +66,19 @@ pub struct Tsdb {
     samples: AtomicUsize,
     /// Of all appends since the start.
     appended: Mutex<Appended>,
-    /// Times before and after which nothing is taken; what is older is not shown either.
+    /// Times before and after which nothing is taken.
     oldest: AtomicI64,
     newest: AtomicI64,
+    /// What is older is not in the head.
+    cut: AtomicI64,
+    /// Long work ends early.
+    stopping: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Disk {
     log: Log,
+    checkpoints: Checkpoints,
 }
 
 /// What the store holds now, for metrics.
@@ -81,6 +90,7 @@ pub struct Stats {
     pub bytes: usize,
     pub log_bytes: u64,
     pub log: wal::Counts,
+    pub checkpoints: checkpoint::Counts,
     /// What came of all samples since the start.
     pub appended: Appended,
 }
@@ -102,6 +112,7 @@ impl Default for Limits {
             max_labels: 128,
             max_label_name_bytes: 1 << 10,
             max_label_value_bytes: 16 << 10,
+            checkpoint_bytes: 128 << 20,
         }
     }
 }
@@ -118,6 +129,8 @@ impl Tsdb {
             appended: Mutex::default(),
             oldest: AtomicI64::new(i64::MIN),
             newest: AtomicI64::new(i64::MAX),
+            cut: AtomicI64::new(i64::MIN),
+            stopping: AtomicBool::new(false),
         }
     }
 
@@ -131,11 +144,13 @@ impl Tsdb {
         now: Timestamp,
     ) -> Result<(Tsdb, Report), OpenError> {
         let failed = |source| OpenError { path: folder.into(), source };
-        let log = folder.join("wal");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&log).map_err(failed)?;
+        let (log, head) = (folder.join("wal"), folder.join("head"));
+        for folder in [&log, &head] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        }
         let mut tsdb = Tsdb::new(limits);
-        let (report, next) = tsdb.restore(&log, now).map_err(failed)?;
-        tsdb.disk = Some(Disk { log: Log::open(&log, next) });
+        let (report, disk) = tsdb.restore(&log, &head).map_err(failed)?;
+        tsdb.disk = Some(disk);
         tsdb.set_now(now);
         Ok((tsdb, report))
     }
@@ -143,9 +158,24 @@ impl Tsdb {
     /// Forgets samples older than the retention, and series that have none left.
     pub fn expire(&self, now: Timestamp) {
         self.set_now(now);
+        self.cut.fetch_max(self.oldest().0, Ordering::Relaxed);
         let _appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
-        let dropped = self.write_head().drop_before(self.oldest());
+        let dropped = self.write_head().drop_before(self.cut());
         self.samples.fetch_sub(dropped, Ordering::Relaxed);
+    }
+
+    /// What has to be done every few seconds; takes long when there is something to write.
+    pub fn maintain(&self, now: Timestamp) {
+        self.set_now(now);
+        let Some(disk) = &self.disk else { return self.expire(now) };
+        if disk.checkpoints.behind(disk.log.added()) > i128::from(self.limits.checkpoint_bytes) {
+            self.checkpoint(disk);
+        }
+    }
+
+    /// Ends long work early, so that the program can end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Brings everything that was taken to disk.
@@ -159,19 +189,21 @@ impl Tsdb {
     /// Walks all series.
     pub fn stats(&self) -> Stats {
         let head = self.read_head();
-        let log = self.disk.as_ref().map(|disk| &disk.log);
+        let disk = self.disk.as_ref();
+        let log = disk.map(|disk| &disk.log);
         Stats {
             series: head.len(),
             samples: self.samples.load(Ordering::Relaxed),
             bytes: head.bytes(),
             log_bytes: log.map_or(0, Log::bytes),
             log: log.map(Log::counts).unwrap_or_default(),
+            checkpoints: disk.map(|disk| disk.checkpoints.counts()).unwrap_or_default(),
             appended: *self.appended.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
     fn set_now(&self, now: Timestamp) {
-        self.oldest.fetch_max(now.minus(self.limits.retention).0, Ordering::Relaxed);
+        self.oldest.store(now.minus(self.limits.retention).0, Ordering::Relaxed);
         if self.disk.is_some() {
             self.newest.store(now.plus(AHEAD).0, Ordering::Relaxed);
         }
@@ -179,6 +211,10 @@ impl Tsdb {
 
     fn oldest(&self) -> Timestamp {
         Timestamp(self.oldest.load(Ordering::Relaxed))
+    }
+
+    fn cut(&self) -> Timestamp {
+        Timestamp(self.cut.load(Ordering::Relaxed))
     }
 
     fn newest(&self) -> Timestamp {

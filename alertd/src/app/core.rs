@@ -40,8 +40,8 @@ use crate::tsdb::metrics::StoreMetrics;
 use crate::tsdb::report::Report;
 use crate::tsdb::{Limits, Tsdb};
 
-/// How often samples that are too old are dropped.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// How often the store is asked to look after itself.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -163,7 +163,7 @@ impl Core {
         families
     }
 
-    /// Scrapes, and drops what is too old, until `stop`.
+    /// Scrapes, and keeps the store in order, until `stop`.
     pub(super) async fn look_after(
         self,
         settings: Settings,
@@ -185,7 +185,7 @@ impl Core {
                 source.watch(stop.clone()).await;
             }
         };
-        tokio::join!(scraping, watching, expire(self.tsdb, stop.clone()));
+        tokio::join!(scraping, watching, maintain(self.tsdb, stop.clone()));
     }
 }
 
@@ -207,14 +207,16 @@ fn tell(report: &Report) {
     info!(series = report.series, samples = report.samples, "store opened");
 }
 
-async fn expire(tsdb: Arc<Tsdb>, stop: CancellationToken) {
-    let mut ticks = time::interval(EXPIRE_EVERY);
+async fn maintain(tsdb: Arc<Tsdb>, stop: CancellationToken) {
+    let mut ticks = time::interval(MAINTAIN_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let tsdb = tsdb.clone();
+        let store = tsdb.clone();
+        let work = tokio::task::spawn_blocking(move || store.maintain(clock::now()));
         // A panic in it is in the log already; the next round comes.
-        tokio::task::spawn_blocking(move || tsdb.expire(clock::now())).await.ok();
+        stop.run_until_cancelled(work).await;
     }
+    tsdb.stop();
 }
 
 impl Own {

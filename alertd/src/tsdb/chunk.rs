@@ -97,7 +97,6 @@ impl Chunk {
 
 impl Open {
     /// Takes back a chunk that was still open.
-    #[cfg_attr(not(test), expect(dead_code, reason = "checkpoints will use it"))]
     pub(super) fn resume(chunk: &Chunk) -> Result<Open, Corrupt> {
         let (from, to) = (Timestamp(i64::MAX), Timestamp(i64::MAX));
         let (state, bits) =

@@ -107,10 +107,14 @@ fn a_restart_changes_nothing() {
 fn any_damage_leaves_a_store_that_opens() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path());
-    fill(&store, 2, 2);
+    fill(&store, 1, 2);
+    let long: Vec<_> = (0..122).map(|at| sample(at, 1.0)).collect();
+    store.append_incoming(&[Incoming { labels: &[("long", "1")], samples: &long }]).unwrap();
+    store.checkpoint(store.disk.as_ref().unwrap());
     drop(store);
     let (store, _) = open(folder.path());
-    fill(&store, 3, 3);
+    let third = Labels::from_pairs([("third", "1")]);
+    store.append(&[(third.clone(), sample(0, 1.0)), (third, sample(1, 2.0))]).unwrap();
     let want = bits(&all(&store));
     drop(store);
     let mut tried = 0;
@@ -134,7 +138,7 @@ fn any_damage_leaves_a_store_that_opens() {
                     let (_, known) = want.iter().find(|(known, _)| *known == labels).unwrap();
                     assert!(samples.iter().all(|sample| known.contains(sample)));
                 }
-                if at % 16 == 0 {
+                if at % 64 == 0 {
                     let again = Labels::from_pairs([("__name__", "n")]);
                     assert_eq!(store.append(&[(again, sample(0, 1.0))]).unwrap().accepted, 1);
                 }

@@ -108,6 +108,10 @@ impl Head {
         self.next_id = self.next_id.max(id.saturating_add(1));
     }
 
+    pub(super) fn next_id(&self) -> SeriesId {
+        self.next_id
+    }
+
     /// Whether [`Head::matching`] should be preceded by [`Head::put_in_order`].
     pub(super) fn is_out_of_order(&self) -> bool {
         self.order.is_behind()

@@ -21,10 +21,17 @@ pub struct StoreMetrics {
     syncs: Counter,
     sync_seconds: Counter<f64, AtomicU64>,
     write_failures: Counter,
+    checkpoints: Family<Outcome, Counter>,
+    checkpoint_seconds: Counter<f64, AtomicU64>,
     appended: Counter,
     refused: Family<Reason, Counter>,
     repairs: Family<Kind, Counter>,
     orphans: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +73,16 @@ impl StoreMetrics {
             metrics.write_failures.clone(),
         );
         registry.register(
+            "checkpoints",
+            "Checkpoints of the memory, which end the log before them, by what came of them",
+            metrics.checkpoints.clone(),
+        );
+        registry.register(
+            "checkpoint_seconds",
+            "Time that checkpoints have taken",
+            metrics.checkpoint_seconds.clone(),
+        );
+        registry.register(
             "samples_appended",
             "Samples that were taken, those known already among them",
             metrics.appended.clone(),
@@ -98,7 +115,7 @@ impl StoreMetrics {
 
     /// As it is now.
     pub fn update(&self, tsdb: &Tsdb) {
-        let Stats { series, samples, bytes, log_bytes, log, appended } = tsdb.stats();
+        let Stats { series, samples, bytes, log_bytes, log, checkpoints, appended } = tsdb.stats();
         let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.series, series);
         set(&self.samples, samples);
@@ -107,6 +124,12 @@ impl StoreMetrics {
         // These only grow, and are counted where they happen.
         self.syncs.inner().store(log.syncs, Ordering::Relaxed);
         self.sync_seconds.inner().store(log.syncing.as_secs_f64().to_bits(), Ordering::Relaxed);
+        for (outcome, count) in [("done", checkpoints.done), ("failed", checkpoints.failed)] {
+            let counter = self.checkpoints.get_or_create(&Outcome { outcome });
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+        let seconds = checkpoints.took.as_secs_f64().to_bits();
+        self.checkpoint_seconds.inner().store(seconds, Ordering::Relaxed);
         self.write_failures.inner().store(log.failures, Ordering::Relaxed);
         self.appended.inner().store(appended.accepted as u64, Ordering::Relaxed);
         for (reason, count) in appended.refused() {

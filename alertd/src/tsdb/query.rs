@@ -25,7 +25,7 @@ impl Querier for Tsdb {
     ) -> Result<(), StoreError> {
         let limit = self.limits.max_select_samples;
         let mut left = limit;
-        let from = from.max(self.oldest());
+        let from = from.max(self.cut());
         let mut samples = Vec::new();
         for entry in self.matching(matchers) {
             samples.clear();
@@ -46,7 +46,7 @@ impl Querier for Tsdb {
     ) -> Result<Vec<(Labels, f64)>, StoreError> {
         let limit = self.limits.max_select_samples;
         // The lookback is open to the left.
-        let from = Timestamp(at.minus(lookback).0.saturating_add(1)).max(self.oldest());
+        let from = Timestamp(at.minus(lookback).0.saturating_add(1)).max(self.cut());
         let (mut found, mut samples) = (Vec::new(), Vec::new());
         for entry in self.matching(matchers) {
             let series = entry.samples();
@@ -72,7 +72,7 @@ impl Querier for Tsdb {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Labels>, StoreError> {
-        let from = from.max(self.oldest());
+        let from = from.max(self.cut());
         let mut found = self.matching(matchers);
         found.retain(|entry| entry.samples().any_between(from, to));
         Ok(found.iter().map(|entry| entry.labels.clone()).collect())

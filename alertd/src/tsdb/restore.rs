@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use crate::model::sample::{Sample, Timestamp};
 
-use super::Tsdb;
+use super::checkpoint::{Checkpoints, load};
 use super::head::{Entry, Head};
 use super::index::SeriesId;
 use super::report::Report;
-use super::wal::{self, Sink};
+use super::wal::{self, Log, Sink};
+use super::{Disk, Tsdb};
 
 struct Restore<'a> {
     head: &'a mut Head,
@@ -25,21 +26,27 @@ struct Restore<'a> {
 }
 
 impl Tsdb {
-    /// Gives also the number for the next file of the log.
-    pub(super) fn restore(&mut self, log: &Path, now: Timestamp) -> io::Result<(Report, u64)> {
-        let oldest = now.minus(self.limits.retention);
+    /// The last checkpoint, then the log behind it; gives what goes on from there.
+    pub(super) fn restore(&mut self, log: &Path, chunks: &Path) -> io::Result<(Report, Disk)> {
         let mut report = Report::default();
         let head = self.head.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let loaded = load(chunks, head, &mut report)?;
+        let oldest = loaded.cut;
+        *self.cut.get_mut() = oldest.0;
         let mut restore = Restore { head, oldest, again: HashMap::new(), last: None, orphans: 0 };
-        let replayed = wal::replay(log, 0, &mut restore, &mut report)?;
-        report.orphans = restore.orphans;
+        let replayed = wal::replay(log, loaded.log, &mut restore, &mut report)?;
+        report.orphans += restore.orphans;
         report.log_bytes = replayed.bytes;
         head.drop_before(oldest);
         head.put_in_order();
         report.series = head.len();
         report.samples = head.all().map(|entry| entry.samples().size().0).sum();
         *self.samples.get_mut() = report.samples;
-        Ok((report, replayed.next))
+        let checkpoints = Checkpoints::new(chunks, &loaded, replayed.bytes);
+        let log = Log::open(log, replayed.next);
+        // A crash may have come between a checkpoint and the end of what it replaced.
+        log.remove_before(loaded.log)?;
+        Ok((report, Disk { log, checkpoints }))
     }
 }
 

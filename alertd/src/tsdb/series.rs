@@ -96,6 +96,47 @@ impl Samples {
     /// All samples, compressed.
     pub(super) fn chunks(&self) -> Vec<Chunk> {
         self.sealed.iter().cloned().chain(self.open.chunk()).collect()
+    /// What a checkpoint has to write: the sealed chunks that none has written, which count as
+    /// written from now on, and the open one. Gives first what [`Samples::unwrite`] takes.
+    pub(super) fn capture(&mut self) -> (usize, Vec<Chunk>, Option<Chunk>) {
+        let before = self.written;
+        let sealed = self.sealed.iter().skip(before).cloned().collect();
+        self.written = self.sealed.len();
+        (before, sealed, self.open.chunk())
+    }
+
+    pub(super) fn unwrite(&mut self, written: usize) {
+        self.written = self.written.min(written);
+    }
+
+    /// Takes back a sealed chunk that a checkpoint wrote.
+    pub(super) fn restore(&mut self, chunk: Chunk) -> Result<(), Corrupt> {
+        if self.open.range().is_some_and(|(first, _)| first <= chunk.last) {
+            return Err(Corrupt);
+        }
+        let start = self.sealed.partition_point(|known| known.last < chunk.first);
+        if start == self.sealed.len() {
+            self.sealed.reserve_exact(1);
+            self.sealed.push(chunk);
+        } else if self.sealed.get(start) != Some(&chunk) {
+            // Late samples changed a chunk after it was written: what both hold counts.
+            let end = self.sealed.partition_point(|known| known.first <= chunk.last);
+            let mut samples = chunk.samples()?;
+            for known in self.sealed.get(start..end).unwrap_or_default() {
+                samples.extend(known.samples()?);
+            }
+            samples.sort_by_key(|sample| sample.timestamp);
+            samples.dedup_by_key(|sample| sample.timestamp);
+            self.replace(start, end.saturating_sub(start), &samples);
+        }
+        self.written = self.sealed.len();
+        Ok(())
+    }
+
+    /// Takes back the chunk that was open when a checkpoint was written.
+    pub(super) fn restore_open(&mut self, chunk: &Chunk) -> Result<(), Corrupt> {
+        self.open = Open::resume(chunk)?;
+        Ok(())
     }
 
     pub(super) fn newest(&self) -> Option<Timestamp> {

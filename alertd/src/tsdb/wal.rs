@@ -15,7 +15,7 @@ use pitcrew_exporter::clock;
 use crate::model::causes::causes;
 use crate::model::querier::StoreError;
 
-pub(super) use self::record::{Encoder, Sink, decode};
+pub(super) use self::record::{Encoder, Sink, decode, put_series, take_series};
 pub(super) use self::replay::replay;
 
 /// A file that is longer is followed by the next one.
@@ -128,7 +128,6 @@ impl Log {
 
     /// Begins a new file and returns its number: all that was added before is in those before it, or
     /// not yet written.
-    #[cfg_attr(not(test), expect(dead_code, reason = "checkpoints will use it"))]
     pub(super) fn rotate(&self) -> u64 {
         let mut state = self.state();
         while state.writing {
@@ -141,7 +140,6 @@ impl Log {
     }
 
     /// Removes the files before `number`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "checkpoints will use it"))]
     pub(super) fn remove_before(&self, number: u64) -> io::Result<()> {
         for (old, path) in segments(&self.folder)? {
             if old < number {
@@ -149,6 +147,11 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// Bytes that were ever added.
+    pub(super) fn added(&self) -> u64 {
+        self.state().added
     }
 
     /// Bytes in the files.
