@@ -96,6 +96,8 @@ impl Samples {
     /// All samples, compressed.
     pub(super) fn chunks(&self) -> Vec<Chunk> {
         self.sealed.iter().cloned().chain(self.open.chunk()).collect()
+    }
+
     /// What a checkpoint has to write: the sealed chunks that none has written, which count as
     /// written from now on, and the open one. Gives first what [`Samples::unwrite`] takes.
     pub(super) fn capture(&mut self) -> (usize, Vec<Chunk>, Option<Chunk>) {
