@@ -1,9 +1,12 @@
 //! `test promql PATH…`: scripts that load series, evaluate, and say what must come out.
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
+mod compare;
 pub(super) mod notation;
 mod replay;
 mod script;
+mod starts;
+mod watched;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -61,6 +61,12 @@ pub trait Querier: Send + Sync {
         Ok(found)
     }
 
+    /// What a series' samples in `from..=to` say about when the counting began: the time of the
+    /// sample, ascending, and that of the start. Most stores, and most samples, say nothing.
+    fn starts(&self, _: &Labels, _: Timestamp, _: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        Vec::new()
+    }
+
     /// The label sets of the matching series, sorted.
     fn series(
         &self,

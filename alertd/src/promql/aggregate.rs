@@ -51,8 +51,8 @@ pub(super) fn apply(
         Aggregation::Stdvar => one_value(&|_, v| Variance::of(v.iter().copied())),
         Aggregation::Stddev => one_value(&|_, v| Variance::of(v.iter().copied()).sqrt()),
         Aggregation::Quantile => {
-            for q in param.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
-                eval.warn(position, &bad_quantile(*q));
+            for q in outermost(&param).into_iter().filter(|q| !(0.0..=1.0).contains(q)) {
+                eval.warn(position, &bad_quantile(q));
             }
             one_value(&|step, v| quantile(at_step(step), v.to_vec()))
         }
@@ -79,21 +79,16 @@ pub(super) fn apply(
             }))
         }
         Aggregation::LimitRatio => {
-            let ratios = param.iter().map(|ratio| {
-                if ratio.is_nan() {
-                    return Err(failed!("Ratio value is NaN"));
-                }
-                let capped = ratio.clamp(-1.0, 1.0);
-                if capped != *ratio {
-                    let (got, to) = (number(*ratio), number(capped));
-                    let text = "ratio value should be between -1 and 1";
-                    eval.warn(position, &format!("{text}, got {got}, capping to {to}"));
-                }
-                Ok(capped)
-            });
-            let ratios = ratios.collect::<Result<Vec<_>, _>>()?;
+            if param.iter().any(|ratio| ratio.is_nan()) {
+                return Err(failed!("Ratio value is NaN"));
+            }
+            for ratio in outermost(&param).into_iter().filter(|ratio| ratio.abs() > 1.0) {
+                let (got, to) = (number(ratio), number(ratio.signum()));
+                let text = "ratio value should be between -1 and 1";
+                eval.warn(position, &format!("{text}, got {got}, capping to {to}"));
+            }
             Ok(select(groups, steps, |step, values| {
-                let ratio = ratios.get(step).copied().unwrap_or(0.0);
+                let ratio = at_step(step).clamp(-1.0, 1.0);
                 let chosen = values.iter().enumerate();
                 chosen
                     .filter(|(_, (row, _))| sampled(ratio, &row.labels))
@@ -102,6 +97,16 @@ pub(super) fn apply(
             }))
         }
     }
+}
+
+/// The lowest, the highest, and NaN if it is there: of these a user is told.
+fn outermost(param: &[f64]) -> Vec<f64> {
+    let mut found: Vec<f64> =
+        param.iter().copied().filter(|value| value.is_nan()).take(1).collect();
+    let numbers = || param.iter().copied().filter(|value| !value.is_nan());
+    found.extend(numbers().reduce(f64::min));
+    found.extend(numbers().reduce(f64::max));
+    found
 }
 
 pub(super) fn bad_quantile(q: f64) -> String {

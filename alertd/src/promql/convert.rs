@@ -132,22 +132,19 @@ impl<'a> Converter<'a> {
         let Some(modifier) = &binary.modifier else {
             return Ok((matching, false));
         };
-        while [
-            "bool",
-            "on",
-            "ignoring",
-            "group_left",
-            "group_right",
-            "fill",
-            "fill_left",
-            "fill_right",
-        ]
-        .iter()
-        .any(|word| self.peek().eq_ignore_ascii_case(word))
-        {
-            let bare = self.peek().eq_ignore_ascii_case("bool");
+        loop {
+            let is =
+                |words: &[&str]| words.iter().any(|word| self.peek().eq_ignore_ascii_case(word));
+            let bracket = self.tokens.get(self.next + 1).is_some_and(|next| next.text == "(");
+            let more = is(&["bool", "on", "ignoring", "group_left", "group_right"])
+                // Without brackets it is a metric of that name.
+                || (bracket && is(&["fill", "fill_left", "fill_right"]));
+            if !more {
+                break;
+            }
+            let bare = is(&["bool"]) || !bracket;
             self.next += 1;
-            if !bare && self.peek() == "(" {
+            if !bare {
                 self.skip_balanced();
             }
         }

@@ -37,10 +37,8 @@ pub(super) fn pairs(
 ) -> Result<Frame, PromqlError> {
     let swapped = binary.matching.side == Side::OneToMany;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
-    let (fill_many, fill_one) = match swapped {
-        false => (binary.matching.fill_left, binary.matching.fill_right),
-        true => (binary.matching.fill_right, binary.matching.fill_left),
-    };
+    // As in Prometheus, the sides of a fill are those of the grouping, not those of the text.
+    let (fill_many, fill_one) = (binary.matching.fill_left, binary.matching.fill_right);
     let mut groups: Vec<(Labels, Group)> = Vec::new();
     let mut by_key: HashMap<Labels, usize> = HashMap::new();
     let mut group_of = |groups: &mut Vec<(Labels, Group)>, row: &Row| {
@@ -82,7 +80,8 @@ pub(super) fn pairs(
             if partner.is_none() && fill_one.is_none() {
                 continue;
             }
-            let lonely = present.peek().is_none().then_some(None).filter(|_| fill_many.is_some());
+            let lonely = present.peek().is_none() && partner.is_some() && fill_many.is_some();
+            let lonely = lonely.then_some(None);
             for row in present.chain(lonely) {
                 let value = |rows: &[Row], at: Option<usize>, fill: Option<f64>| {
                     at.map_or(fill, |at| value_at(rows, at, step))

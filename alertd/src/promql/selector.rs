@@ -19,17 +19,28 @@ pub(super) struct RangeSeries {
     pub(super) labels: Labels,
     drop_name: bool,
     samples: Vec<Sample>,
+    /// When the counting began, for the samples that say it.
+    starts: Vec<(Timestamp, Timestamp)>,
 }
 
 /// The samples of one series in `(start, end]`, never empty.
 pub(super) struct Window<'a> {
     pub(super) samples: &'a [Sample],
+    starts: &'a [(Timestamp, Timestamp)],
     pub(super) start: i64,
     pub(super) end: i64,
     /// The time of the step, whatever `offset` and `@` say.
     pub(super) now: i64,
     /// The number of the step.
     pub(super) step: usize,
+}
+
+impl Window<'_> {
+    /// When what a sample of the window counts began, if it says so; milliseconds.
+    pub(super) fn start_of(&self, sample: &Sample) -> Option<i64> {
+        let at = self.starts.binary_search_by_key(&sample.timestamp, |(time, _)| *time).ok()?;
+        self.starts.get(at).map(|(_, start)| start.0)
+    }
 }
 
 impl Evaluator<'_> {
@@ -87,7 +98,11 @@ impl Evaluator<'_> {
                 let series = self.fetch(selector, &ends, *range)?.into_iter().map(|series| {
                     let mut samples = series.samples;
                     samples.retain(|sample| !is_stale(sample.value));
-                    RangeSeries { labels: series.labels, drop_name: false, samples }
+                    let time =
+                        |sample: Option<&Sample>| sample.map_or(Timestamp(0), |one| one.timestamp);
+                    let (from, to) = (time(samples.first()), time(samples.last()));
+                    let starts = self.store.starts(&series.labels, from, to);
+                    RangeSeries { labels: series.labels, drop_name: false, samples, starts }
                 });
                 Ok(Ranges { series: series.collect(), ends, range: *range })
             }
@@ -124,7 +139,8 @@ impl Evaluator<'_> {
                     low += 1;
                 }
                 let samples = series.samples.get(low..high).unwrap_or(&[]);
-                let window = Window { samples, start, end: *end, now: steps.time(step), step };
+                let (starts, now) = (series.starts.as_slice(), steps.time(step));
+                let window = Window { samples, starts, start, end: *end, now, step };
                 let value = if samples.is_empty() { None } else { compute(&window) };
                 values.push(value.unwrap_or(absent()));
             }
@@ -219,7 +235,8 @@ impl Evaluator<'_> {
             let samples = values
                 .map(|(at, value)| Sample { timestamp: Timestamp(inner.time(at)), value: *value })
                 .collect();
-            RangeSeries { labels: row.labels, drop_name: row.drop_name, samples }
+            let starts = Vec::new();
+            RangeSeries { labels: row.labels, drop_name: row.drop_name, samples, starts }
         });
         Ok(series.collect())
     }

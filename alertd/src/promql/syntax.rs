@@ -221,7 +221,9 @@ impl Expr {
     pub fn pinned(&self, at: Timestamp) -> Option<Expr> {
         let mut timed = false;
         self.root.walk(&mut |tree| {
-            timed |= matches!(&tree.node, Node::Call { function, .. } if function.tells_time());
+            // `info` looks for info series at the time of the evaluation.
+            timed |= matches!(&tree.node, Node::Call { function, .. }
+                if function.tells_time() || function.name == "info");
         });
         let mut pinned = self.clone();
         pinned.root.pin(At::Time(at.0));

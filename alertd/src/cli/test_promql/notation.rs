@@ -10,15 +10,39 @@ use crate::promql;
 pub(in crate::cli) struct Line {
     pub(in crate::cli) labels: Labels,
     pub(in crate::cli) values: Vec<Option<f64>>,
-    /// The line holds native histograms, which are not kept.
-    pub(in crate::cli) native: bool,
+    /// Which of the values are native histograms, which are not kept.
+    pub(in crate::cli) natives: Vec<usize>,
+    /// When the counting began, for each value that says it: milliseconds relative to its time.
+    pub(in crate::cli) starts: Vec<Option<i64>>,
 }
 
 pub(in crate::cli) fn line(text: &str) -> Result<Line, String> {
     let (metric, rest) = split_metric(text);
-    let native = rest.contains("{{");
-    let values = if native { Vec::new() } else { values(rest)? };
-    Ok(Line { labels: labels(metric)?, values, native })
+    let (mut all, mut natives, mut rest) = (Vec::new(), Vec::new(), rest);
+    while let Some((floats, histogram)) = rest.split_once("{{") {
+        all.extend(values(floats)?);
+        let (count, after) = histograms(histogram)?;
+        natives.extend(all.len()..all.len() + count);
+        all.resize(all.len() + count, None);
+        rest = after;
+    }
+    all.extend(values(rest)?);
+    Ok(Line { labels: labels(metric)?, values: all, natives, starts: Vec::new() })
+}
+
+/// How many histograms `…}}`, `…}}x5`, `…}}+{{…}}x5` stand for, and what follows.
+fn histograms(text: &str) -> Result<(usize, &str), String> {
+    let bad = || format!("expected a native histogram like {{{{count:1}}}}x3, found {text:?}");
+    let (_, mut after) = text.split_once("}}").ok_or_else(bad)?;
+    if let Some(step) = after.strip_prefix("+{{").or(after.strip_prefix("-{{")) {
+        (_, after) = step.split_once("}}").ok_or_else(bad)?;
+    }
+    let (times, rest) = after.split_once(char::is_whitespace).unwrap_or((after, ""));
+    match times.strip_prefix('x').map(str::parse::<usize>) {
+        None if times.is_empty() => Ok((1, rest)),
+        Some(Ok(more)) if more < 100_000 => Ok((more + 1, rest)),
+        _ => Err(bad()),
+    }
 }
 
 /// Space-separated values: `1`, `_`, `stale`, and runs: `_x3`, `5x2`, `0+10x5`, `100-1x3`. A run
@@ -28,7 +52,6 @@ pub(in crate::cli) fn values(text: &str) -> Result<Vec<Option<f64>>, String> {
     for item in text.split_ascii_whitespace() {
         let bad = || format!("expected a value like 1, _, stale, 5x2 or 0+10x5, found {item:?}");
         let (value, count) = match item.rsplit_once('x') {
-            // `0x1f` is a number, but no script has reason to write one.
             Some((value, count)) => (value, count.parse::<usize>().map_err(|_| bad())?),
             None => (item, 0),
         };
@@ -164,6 +187,9 @@ mod tests {
         }
         assert!(line("up{a!=\"b\"} 1").is_err());
         assert!(line("up{{schema:0}} {{count:1}}").is_err());
-        assert!(line("up {{schema:0 count:1}}x3").unwrap().native);
+        let mixed = line("up 1 {{schema:0 count:1}}+{{sum:2 buckets:[1 2]}}x2 {{}} _ 5").unwrap();
+        assert_eq!(mixed.natives, [1, 2, 3, 4]);
+        assert_eq!(mixed.values, [Some(1.0), None, None, None, None, None, Some(5.0)]);
+        assert!(line("up {{count:1}}y").is_err() && line("up {{count:1").is_err());
     }
 }

@@ -3,14 +3,18 @@
 use regex::Regex;
 
 use super::notation::{self, Line};
+use super::starts;
 use crate::model::labels::Labels;
-use crate::promql;
+use crate::model::sample::Timestamp;
+use crate::promql::{self, Options, Value};
+use crate::tsdb::{Limits, Tsdb};
 
 #[derive(Debug)]
 pub(super) enum Command {
     Clear,
     /// Milliseconds between samples. `buckets` asks for native forms of the classic histograms too.
     Load {
+        line: usize,
         interval: i64,
         series: Vec<Line>,
         buckets: bool,
@@ -59,6 +63,13 @@ pub(super) enum Note {
     Some(Vec<Text>),
 }
 
+impl Eval {
+    /// The value is of a kind that a range query cannot have.
+    pub(super) fn only_instant(&self) -> bool {
+        self.matrix.is_some() || self.string.is_some()
+    }
+}
+
 type Failed = (usize, String);
 
 /// # Errors
@@ -70,8 +81,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Command>, Failed> {
     });
     let mut commands = Vec::new();
     while let Some((at, line)) = lines.next() {
-        let word = line.split_ascii_whitespace().next().unwrap_or("");
-        match word {
+        let word = line.split_ascii_whitespace().next().unwrap_or("").to_ascii_lowercase();
+        match word.as_str() {
             "" => {}
             "clear" => commands.push(Command::Clear),
             "load" | "load_with_nhcb" => {
@@ -80,10 +91,27 @@ pub(super) fn parse(text: &str) -> Result<Vec<Command>, Failed> {
                 let interval =
                     interval.ok_or_else(|| (at, format!("expected `{word} INTERVAL`")))?;
                 let mut series = Vec::new();
+                let (mut every, mut next) = (Vec::new(), None);
                 for (at, line) in lines.by_ref().take_while(|(_, line)| !line.is_empty()) {
-                    series.push(notation::line(line).map_err(|why| (at, why))?);
+                    if let Some((metric, list)) = starts::split(line) {
+                        let list = starts::parse(list).map_err(|why| (at, why))?;
+                        match metric.is_empty() {
+                            true => every = list,
+                            false => next = Some(list),
+                        }
+                        continue;
+                    }
+                    let mut line = notation::line(line).map_err(|why| (at, why))?;
+                    let again = every.iter().copied().cycle().take(line.values.len());
+                    line.starts = next.take().unwrap_or_else(|| again.collect());
+                    series.push(line);
                 }
-                commands.push(Command::Load { interval, series, buckets: word != "load" });
+                commands.push(Command::Load {
+                    line: at,
+                    interval,
+                    series,
+                    buckets: word != "load",
+                });
             }
             word if word.starts_with("eval") => {
                 let mut eval = head(at, line).map_err(|why| (at, why))?;
@@ -166,7 +194,8 @@ fn expectation(eval: &mut Eval, text: &str) -> Result<(), String> {
     if text.contains("{{") {
         eval.native = true;
     } else if let Some(value) = notation::number(text) {
-        eval.scalar = Some(value);
+        // What follows a number is not looked at.
+        eval.scalar = eval.scalar.or(Some(value));
     } else {
         let line = notation::line(text)?;
         eval.results.push((line.labels, line.values));
@@ -204,19 +233,19 @@ fn matrix_times(detail: &str) -> Result<(i64, i64, i64), String> {
     }
 }
 
-/// A PromQL string literal.
+/// What a PromQL string literal says.
 fn quoted(text: &str) -> Result<String, String> {
-    let unquoted = |text: &str| text.get(1..text.len().saturating_sub(1)).map(str::to_owned);
-    match promql::parse(text).map_err(|error| error.to_string())?.kind() {
-        promql::syntax::Kind::Text if !text.contains('\\') => {
-            unquoted(text).ok_or_else(|| format!("{text} is not a string"))
-        }
-        _ => Err(format!("expected a plain string, found {text}")),
+    let expr = promql::parse(text).map_err(|error| error.to_string())?;
+    let nothing = Tsdb::new(Limits::default());
+    let answer = promql::instant(&expr, &nothing, Timestamp(0), &Options::default());
+    match answer.map_err(|error| error.to_string())?.value {
+        Value::String(_, text) => Ok(text),
+        _ => Err(format!("expected a string, found {text}")),
     }
 }
 
 /// A duration or a count of seconds, either with a sign.
-fn millis(text: &str) -> Option<i64> {
+pub(super) fn millis(text: &str) -> Option<i64> {
     if let Some(rest) = text.strip_prefix('-') {
         return millis(rest).map(|millis| -millis);
     }

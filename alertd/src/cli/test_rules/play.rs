@@ -88,7 +88,7 @@ impl Input {
             let wrong = |message: String| format!("input series {}: {message}", input.series);
             let line = notation::line(&format!("{} {}", input.series, input.values));
             let line = line.map_err(wrong)?;
-            if line.native {
+            if !line.natives.is_empty() {
                 return Err(wrong("native histograms are not supported".to_owned()));
             }
             series.push((line.labels, line.values));

@@ -1,6 +1,7 @@
 //! `rate`, `increase`, `delta` and their instant forms; `changes` and `resets`.
 
 use super::Call;
+use crate::model::sample::Sample;
 use crate::promql::error::PromqlError;
 use crate::promql::eval::{Frame, Row, merged};
 use crate::promql::selector::Window;
@@ -25,7 +26,7 @@ pub(super) fn irate(call: &Call<'_>) -> Result<Frame, PromqlError> {
     call.over(0, |window| {
         let [.., before, last] = window.samples else { return None };
         let step = seconds(last.timestamp.0 - before.timestamp.0);
-        let reset = last.value < before.value;
+        let reset = is_reset(window, before, last);
         Some(if reset { last.value } else { last.value - before.value } / step)
     })
 }
@@ -38,16 +39,37 @@ pub(super) fn idelta(call: &Call<'_>) -> Result<Frame, PromqlError> {
 }
 
 pub(super) fn changes(call: &Call<'_>) -> Result<Frame, PromqlError> {
-    call.over(0, |window| Some(count_pairs(window, |a, b| a != b && !(a.is_nan() && b.is_nan()))))
+    call.over(0, |window| {
+        let differ = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
+        Some(count_pairs(window, |a, b| differ(a.value, b.value)))
+    })
 }
 
 pub(super) fn resets(call: &Call<'_>) -> Result<Frame, PromqlError> {
-    call.over(0, |window| Some(count_pairs(window, |a, b| b < a)))
+    call.over(0, |window| Some(count_pairs(window, |a, b| is_reset(window, a, b))))
 }
 
-fn count_pairs(window: &Window<'_>, counts: impl Fn(f64, f64) -> bool) -> f64 {
+fn count_pairs(window: &Window<'_>, counts: impl Fn(&Sample, &Sample) -> bool) -> f64 {
     let pairs = window.samples.windows(2);
-    pairs.filter(|two| matches!(two, [a, b] if counts(a.value, b.value))).count() as f64
+    pairs.filter(|two| matches!(two, [a, b] if counts(a, b))).count() as f64
+}
+
+/// Whether a counter began anew between two samples: it fell, or the later one says that it began
+/// after the earlier one.
+///
+/// A start at the earlier sample itself is a new one where each sample counts for itself, which an
+/// earlier sample with a start of its own shows. A start not before its own sample says nothing.
+fn is_reset(window: &Window<'_>, before: &Sample, sample: &Sample) -> bool {
+    if sample.value < before.value {
+        return true;
+    }
+    let previous = before.timestamp.0;
+    match window.start_of(sample).filter(|start| *start < sample.timestamp.0) {
+        Some(start) if start == previous => {
+            window.start_of(before).is_some_and(|earlier| earlier < previous)
+        }
+        start => start.is_some_and(|start| start > previous),
+    }
 }
 
 /// Notes metrics whose name does not say that they count; then drops the names.
@@ -67,26 +89,41 @@ fn counters(call: &Call<'_>, rows: Vec<Row>) -> Result<Frame, PromqlError> {
 /// The change within the window, stretched to its edges where samples lie near them.
 ///
 /// An edge farther from its nearest sample than 1.1 mean sample intervals is taken not to belong
-/// to the series: half an interval is added instead. A counter is not stretched below zero.
+/// to the series: half an interval is added instead. A counter is not stretched below zero, and
+/// not before the start that its first sample names.
 fn extrapolated(window: &Window<'_>, counter: bool) -> Option<f64> {
-    let [first, .., last] = window.samples else { return None };
+    let (first, last) = (window.samples.first()?, window.samples.last()?);
     let mut change = last.value - first.value;
     if counter {
         let resets = window.samples.windows(2).filter_map(|two| match two {
-            [a, b] if b.value < a.value => Some(a.value),
+            [a, b] if is_reset(window, a, b) => Some(a.value),
             _ => None,
         });
         change = resets.fold(change, |change, lost| change + lost);
     }
-    let sampled = seconds(last.timestamp.0 - first.timestamp.0);
-    let interval = sampled / (window.samples.len() - 1) as f64;
+    let mut sampled = seconds(last.timestamp.0 - first.timestamp.0);
+    let interval = match window.samples.len() {
+        1 => 0.0,
+        count => sampled / (count - 1) as f64,
+    };
     let threshold = interval * 1.1;
     let near = |distance: f64| if distance >= threshold { interval / 2.0 } else { distance };
-    let mut to_start = near(seconds(first.timestamp.0 - window.start));
+    let within = window.start + 1..first.timestamp.0;
+    let begun = window.start_of(first).filter(|start| counter && within.contains(start));
+    let to_start = match begun {
+        Some(start) => {
+            sampled = seconds(last.timestamp.0 - start);
+            change += first.value;
+            0.0
+        }
+        None if window.samples.len() == 1 => return None,
+        None => {
+            let to_start = near(seconds(first.timestamp.0 - window.start));
+            let rises = counter && change > 0.0 && first.value >= 0.0;
+            if rises { to_start.min(sampled * (first.value / change)) } else { to_start }
+        }
+    };
     let to_end = near(seconds(window.end - last.timestamp.0));
-    if counter && change > 0.0 && first.value >= 0.0 {
-        to_start = to_start.min(sampled * (first.value / change));
-    }
     Some(change * ((sampled + to_start + to_end) / sampled))
 }
 
