@@ -12,6 +12,7 @@ pub mod http_client;
 pub mod model;
 pub mod notify;
 pub mod promql;
+pub mod relabel;
 pub mod remote;
 pub mod route;
 pub mod rules;

@@ -5,5 +5,6 @@ pub mod causes;
 pub mod engine;
 pub mod labels;
 pub mod matcher;
+pub mod pattern;
 pub mod querier;
 pub mod sample;

@@ -3,6 +3,8 @@
 mod api;
 mod hostile;
 mod peer;
+mod relabel;
+mod secured;
 
 use std::path::Path;
 use std::sync::Arc;

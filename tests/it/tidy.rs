@@ -10,7 +10,7 @@ const MAX_LINES: usize = 500;
 /// alertd's modules from the lowest layer to the highest; those of one row may not know each other.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["promql", "tsdb", "db", "http_client"],
+    &["promql", "tsdb", "db", "http_client", "relabel"],
     &["scrape", "remote", "backup"],
     &["rules"],
     &["route"],

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -19,6 +20,8 @@ pub enum Answer {
     Page(&'static str, String),
     /// The same, compressed.
     Gzip(&'static str, Vec<u8>),
+    /// A page of text for a request with this header, whose name is in lower case; 401 for others.
+    Guarded(String, String),
     /// Status line and further headers.
     Status(String),
     /// Takes the request and says nothing.
@@ -40,15 +43,34 @@ pub struct FakeTarget {
 
 impl FakeTarget {
     pub async fn start(answer: Answer) -> FakeTarget {
+        FakeTarget::listen(answer, None).await
+    }
+
+    /// Speaks TLS.
+    pub async fn start_tls(answer: Answer, tls: rustls::ServerConfig) -> FakeTarget {
+        FakeTarget::listen(answer, Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn listen(answer: Answer, tls: Option<TlsAcceptor>) -> FakeTarget {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (answer, seen) = (Arc::new(Mutex::new(answer)), Arc::default());
         let (shared, log) = (Arc::clone(&answer), Arc::clone(&seen));
         let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(serve(stream, Arc::clone(&shared), Arc::clone(&log)));
+                let (shared, log, tls) = (Arc::clone(&shared), Arc::clone(&log), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => serve(stream, shared, log).await,
+                        Some(tls) => {
+                            // A failed handshake is what some tests want.
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            serve(stream, shared, log).await;
+                        }
+                    }
+                });
             }
         });
         FakeTarget { address, answer, seen, task }
@@ -90,7 +112,11 @@ pub fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-async fn serve(mut stream: TcpStream, answer: Arc<Mutex<Answer>>, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: Arc<Mutex<Answer>>,
+    seen: Arc<Mutex<Vec<String>>>,
+) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -98,13 +124,18 @@ async fn serve(mut stream: TcpStream, answer: Arc<Mutex<Answer>>, seen: Arc<Mute
             Err(_) => return,
         }
     }
-    seen.lock().unwrap().push(String::from_utf8_lossy(&head).to_lowercase());
+    let head = String::from_utf8_lossy(&head).into_owned();
+    seen.lock().unwrap().push(head.to_lowercase());
     let answer = answer.lock().unwrap().clone();
     // The other side may hang up at any time: that is what some tests want of it.
-    reply(&mut stream, answer).await.ok();
+    reply(&mut stream, answer, &head).await.ok();
 }
 
-async fn reply(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
+async fn reply(
+    stream: &mut (impl AsyncWrite + Unpin),
+    answer: Answer,
+    request: &str,
+) -> std::io::Result<()> {
     let head = |kind: &str, more: &str| {
         format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: {kind}\r\n{more}\r\n")
     };
@@ -115,6 +146,15 @@ async fn reply(stream: &mut TcpStream, answer: Answer) -> std::io::Result<()> {
         Answer::Gzip(kind, body) => {
             stream.write_all(head(kind, "content-encoding: gzip\r\n").as_bytes()).await?;
             stream.write_all(&body).await?;
+        }
+        Answer::Guarded(header, body) => {
+            let has = request
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .any(|(name, value)| format!("{}: {value}", name.to_lowercase()) == header);
+            let refused = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned();
+            let text = if has { head(TEXT, "") + &body } else { refused };
+            stream.write_all(text.as_bytes()).await?;
         }
         Answer::Status(line) => {
             let text = format!("HTTP/1.1 {line}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");

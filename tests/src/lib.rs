@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 pub mod alertmanager;
+pub mod certificates;
 pub mod demo;
 pub mod differential;
 pub mod fake_github;

@@ -20,8 +20,14 @@ pub fn routes(targets: Targets) -> Router {
 #[serde(rename_all = "camelCase")]
 struct List {
     active_targets: Vec<Target>,
-    /// Always empty: nothing can drop a target yet.
-    dropped_targets: Vec<Target>,
+    dropped_targets: Vec<Dropped>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dropped {
+    discovered_labels: Labels,
+    scrape_pool: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,11 +48,21 @@ struct Target {
 }
 
 async fn list(State(targets): State<Targets>, params: Params) -> Json<Success<List>> {
-    let wanted = params.get("state").is_none_or(|state| ["any", "active"].contains(&state));
+    let wanted = |kind| params.get("state").is_none_or(|state| ["any", kind].contains(&state));
     let pool = params.get("scrapePool");
-    let active = targets.snapshot().into_iter();
-    let active = active.filter(|_| wanted).filter(|of| pool.is_none_or(|pool| of.job_name == pool));
-    success(List { active_targets: active.map(target).collect(), dropped_targets: Vec::new() })
+    let of_pool = |job: &str| pool.is_none_or(|pool| job == pool);
+    let mut list = List { active_targets: Vec::new(), dropped_targets: Vec::new() };
+    if wanted("active") {
+        let active = targets.snapshot().into_iter().filter(|of| of_pool(&of.job_name));
+        list.active_targets = active.map(target).collect();
+    }
+    if wanted("dropped") {
+        let dropped = targets.dropped().into_iter().filter(|(job, _)| of_pool(job));
+        let shown =
+            dropped.map(|(job, labels)| Dropped { discovered_labels: labels, scrape_pool: job });
+        list.dropped_targets = shown.collect();
+    }
+    success(list)
 }
 
 fn target(of: TargetStatus) -> Target {

@@ -5,6 +5,7 @@ use std::fmt;
 use regex::Regex;
 
 use super::labels::Labels;
+use super::pattern::anchored;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MatchOp {
@@ -51,34 +52,6 @@ impl Matcher {
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         self.matches(labels.get(&self.name).unwrap_or(""))
     }
-}
-
-/// A regular expression that has to match all of a text, with what Prometheus' engine means by it:
-/// a dot is any character, and `\d`, `\s`, `\w` and `\b` know only ASCII.
-///
-/// # Errors
-/// When `text` is not a regular expression.
-pub fn anchored(text: &str) -> Result<Regex, Box<regex::Error>> {
-    let mut pattern = String::with_capacity(text.len() + 8);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let escaped = if c == '\\' { chars.next() } else { None };
-        // Classes may stand within classes.
-        match escaped {
-            Some('d') => pattern.push_str("[0-9]"),
-            Some('D') => pattern.push_str("[^0-9]"),
-            Some('s') => pattern.push_str(r"[\t\n\f\r ]"),
-            Some('S') => pattern.push_str(r"[^\t\n\f\r ]"),
-            Some('w') => pattern.push_str("[0-9A-Za-z_]"),
-            Some('W') => pattern.push_str("[^0-9A-Za-z_]"),
-            Some('b') => pattern.push_str(r"(?-u:\b)"),
-            other => {
-                pattern.push(c);
-                pattern.extend(other);
-            }
-        }
-    }
-    Regex::new(&format!("^(?s:{pattern})$")).map_err(Box::new)
 }
 
 impl PartialEq for Matcher {

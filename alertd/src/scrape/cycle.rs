@@ -79,7 +79,8 @@ pub(super) async fn run(
             () = due => {}
         }
         eager = eager.filter(Duration::is_zero).map(|_| EAGER_SECOND);
-        let (at, start) = (clock::now(), monotonic());
+        let (now, start) = (clock::now(), monotonic());
+        let at = aligned(now, target.interval, target.offset());
         let fetched = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -116,6 +117,16 @@ fn first_wait(now: Timestamp, interval: Duration, offset: Duration) -> Duration 
     let millis = |time: Duration| i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
     let wait = (millis(offset) - i128::from(now.0)).rem_euclid(millis(interval).max(1));
     Duration::from_millis(u64::try_from(wait).unwrap_or(0))
+}
+
+/// The place in the interval that `now` is just after, or `now`: regular timestamps take less room.
+fn aligned(now: Timestamp, interval: Duration, offset: Duration) -> Timestamp {
+    let next = first_wait(now, interval, offset);
+    let late = interval.checked_sub(next).filter(|_| !next.is_zero()).unwrap_or_default();
+    let late = i64::try_from(late.as_millis()).unwrap_or(i64::MAX);
+    // Prometheus' tolerance, less for very short intervals.
+    let tolerance = i64::try_from(interval.as_millis() / 100).unwrap_or(i64::MAX).min(2);
+    if late <= tolerance { Timestamp(now.0 - late) } else { now }
 }
 
 struct Done {
@@ -188,7 +199,8 @@ fn record(shell: &Shell, target: &Arc<Target>, at: Timestamp, done: Done) {
         Err(ScrapeError::Page(_)) => "limit",
         Err(ScrapeError::Store(_) | ScrapeError::Interrupted) => "store",
     });
-    shell.metrics.stored(appended, counts.future);
+    let refused = if result.is_err() { counts.kept } else { 0 };
+    shell.metrics.stored(appended, counts.future, refused);
     let error = result.err().map(|error| causes(&error));
     let health = if error.is_none() { Health::Up } else { Health::Down };
     let outcome = Outcome {
@@ -218,6 +230,23 @@ fn record(shell: &Shell, target: &Arc<Target>, at: Timestamp, done: Done) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timestamps_are_regular_where_the_scrape_was() {
+        for (now, interval, want) in [
+            (10_003, 1000, 10_003),
+            (10_004, 1000, 10_003),
+            (10_005, 1000, 10_003),
+            (10_006, 1000, 10_006),
+            (10_002, 1000, 10_002),
+            (10_004, 50, 10_004),
+            (-997, 1000, -997),
+            (-996, 1000, -997),
+        ] {
+            let millis = Duration::from_millis;
+            assert_eq!(aligned(Timestamp(now), millis(interval), millis(3)).0, want, "{now}");
+        }
+    }
 
     #[test]
     fn first_wait_keeps_the_rhythm() {

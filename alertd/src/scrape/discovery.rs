@@ -1,5 +1,7 @@
 //! `file_sd_configs`: which files there are, which changed, and the targets they last said.
 
+pub(super) mod http;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,12 +13,12 @@ use pitcrew_exporter::config::stamp::Stamp;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use tracing::{info, warn};
 
-use super::config::{FileSdConfig, ScrapeConfig, Settings, StaticConfig};
+use super::config::{FileSdConfig, GlobalConfig, ScrapeConfig, Settings, StaticConfig};
 use super::metrics::ScrapeMetrics;
-use super::target::{self, BadTarget, Target};
+use super::target::{self, BadTarget, Found};
 
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// Most targets of one file.
+/// Most targets of one file or URL.
 const MAX_TARGETS: usize = 10_000;
 
 /// The target files of all jobs, each as last read.
@@ -31,7 +33,7 @@ struct Known {
     stamp: Option<Stamp>,
     read_at: Instant,
     /// Of the last good read.
-    targets: Vec<Target>,
+    found: Found,
     /// What is wrong with the file now.
     error: Option<String>,
 }
@@ -45,11 +47,22 @@ enum BadFile {
     #[error("not JSON as expected: {0}")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
-    Target(#[from] BadTarget),
-    #[error("expected at most {limit} {what}, found more")]
-    TooMuch { limit: u64, what: &'static str },
+    Groups(#[from] BadGroups),
+    #[error("expected at most {MAX_BYTES} bytes, found more")]
+    TooLarge,
     #[error("expected a list of groups, [] for none, found an empty file")]
     Empty,
+}
+
+/// What is wrong with targets that could be read.
+#[derive(Debug, thiserror::Error)]
+enum BadGroups {
+    #[error("{0}")]
+    Group(#[from] Invalid),
+    #[error("{0}")]
+    Target(#[from] BadTarget),
+    #[error("expected at most {MAX_TARGETS} targets, found more")]
+    TooMany,
 }
 
 impl Discovery {
@@ -86,8 +99,9 @@ impl Discovery {
         metrics.broken_files.set(i64::try_from(broken).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.files.values().flat_map(|known| &known.targets)
+    /// What the files of a job say.
+    pub(super) fn of_job(&self, job: &str) -> impl Iterator<Item = &Found> {
+        self.files.iter().filter(move |((name, _), _)| name == job).map(|(_, known)| &known.found)
     }
 }
 
@@ -102,7 +116,7 @@ fn look(
 ) -> Known {
     let stamp = Stamp::of(path);
     let mut known =
-        known.unwrap_or(Known { stamp: None, read_at: now, targets: Vec::new(), error: None });
+        known.unwrap_or(Known { stamp: None, read_at: now, found: Found::default(), error: None });
     let due = now.duration_since(known.read_at) >= config.refresh_interval;
     if stamp.is_some() && stamp == known.stamp && !due {
         return known;
@@ -110,17 +124,17 @@ fn look(
     (known.stamp, known.read_at) = (stamp, now);
     let (file, job_name) = (path.display(), &job.job_name);
     match read(path, job, settings) {
-        Ok(targets) => {
+        Ok(found) => {
             if known.error.take().is_some() {
                 info!(%file, job = job_name, "target file works again");
             }
-            known.targets = targets;
+            known.found = found;
         }
         Err(error) => {
             let error = error.to_string();
             metrics.file_failures.inc();
             if known.error.as_ref() != Some(&error) {
-                let kept = known.targets.len();
+                let kept = known.found.targets.len();
                 warn!(error, %file, job = job_name, kept, "target file broken, last good targets kept");
             }
             known.error = Some(error);
@@ -129,28 +143,40 @@ fn look(
     known
 }
 
-fn read(path: &Path, job: &ScrapeConfig, settings: &Settings) -> Result<Vec<Target>, BadFile> {
+fn read(path: &Path, job: &ScrapeConfig, settings: &Settings) -> Result<Found, BadFile> {
     let mut text = String::new();
     File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(BadFile::TooMuch { limit: MAX_BYTES, what: "bytes" });
+        return Err(BadFile::TooLarge);
     }
     if text.trim().is_empty() {
         return Err(BadFile::Empty);
     }
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let mut groups: Vec<StaticConfig> =
+    let groups: Vec<StaticConfig> =
         if json { serde_json::from_str(&text)? } else { yaml::parse(path, &text)? };
-    let mut targets = Vec::new();
+    let meta = ("__meta_filepath", path.display().to_string());
+    Ok(of_groups(groups, meta, path, job, &settings.global)?)
+}
+
+/// Checks groups and makes of them what `job` wants; `from` is only for messages.
+fn of_groups(
+    mut groups: Vec<StaticConfig>,
+    meta: (&str, String),
+    from: &Path,
+    job: &ScrapeConfig,
+    global: &GlobalConfig,
+) -> Result<Found, BadGroups> {
+    let mut found = Found::default();
     for group in &mut groups {
-        group.labels.insert("__meta_filepath".to_owned(), path.display().to_string());
-        group.check(path, "group")?;
-        targets.extend(target::of_group(job, &settings.global, group)?);
-        if targets.len() > MAX_TARGETS {
-            return Err(BadFile::TooMuch { limit: MAX_TARGETS as u64, what: "targets" });
+        group.labels.insert(meta.0.to_owned(), meta.1.clone());
+        group.check(from, "group", job.relabel_configs.is_empty())?;
+        found.add(target::of_group(job, global, group)?);
+        if found.targets.len() + found.dropped.len() > MAX_TARGETS {
+            return Err(BadGroups::TooMany);
         }
     }
-    Ok(targets)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -160,6 +186,8 @@ mod tests {
 
     use pitcrew_exporter::clock::monotonic;
     use prometheus_client::registry::Registry;
+
+    use crate::scrape::target::Target;
 
     #[test]
     fn a_broken_file_keeps_its_targets_and_a_removed_one_loses_them() {
@@ -192,7 +220,11 @@ mod tests {
                 None => fs::remove_file(folder.path().join(name)).unwrap(),
             }
             discovery.refresh(&settings, &metrics, monotonic(), false);
-            let mut found: Vec<_> = discovery.targets().map(Target::instance).collect();
+            let mut found: Vec<_> = discovery
+                .of_job("j")
+                .flat_map(|found| &found.targets)
+                .map(Target::instance)
+                .collect();
             found.sort_unstable();
             assert_eq!(found, want, "{name}: {content:?}");
             assert_eq!(metrics.broken_files.get(), broken, "{name}: {content:?}");

@@ -58,12 +58,13 @@ pub struct Malformed {
 }
 
 impl Format {
-    /// Whatever is not OpenMetrics is read as text, as Prometheus 2 does.
-    pub fn of(content_type: Option<&str>) -> Format {
+    /// A page of another kind, or of none, is read as `fallback`.
+    pub fn of(content_type: Option<&str>, fallback: Format) -> Format {
         let kind = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
-        match kind.eq_ignore_ascii_case("application/openmetrics-text") {
-            true => Format::OpenMetrics100,
-            false => Format::Text004,
+        match kind.to_ascii_lowercase().as_str() {
+            "application/openmetrics-text" => Format::OpenMetrics100,
+            "text/plain" => Format::Text004,
+            _ => fallback,
         }
     }
 }

@@ -1,30 +1,27 @@
 //! One HTTP request for one page: headers, credentials, redirects, limits.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pitcrew_exporter::config::duration;
-use pitcrew_exporter::secret::{Secret, SecretError};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
 
-use super::config::ScrapeConfig;
+use super::config::{ScrapeConfig, protocol};
 use super::exposition::Format;
 use super::target::Target;
+use crate::http_client::{ClientError, HttpClient};
 
 const DEFAULT_BODY_LIMIT: u64 = 64 * 1024 * 1024;
-const MAX_REDIRECTS: usize = 10;
-/// What Prometheus 2 asks for: OpenMetrics, else text.
-const ACCEPTED: &str = "application/openmetrics-text;version=1.0.0,\
-    application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// Fetches the pages of one job; its connections are kept open between scrapes.
 pub(super) struct Fetcher {
     pub(super) job: Arc<ScrapeConfig>,
-    /// Made on first use, and again after a failure: the certificate file may come later.
-    client: Mutex<Option<Client>>,
+    client: HttpClient,
+    accept: String,
+    /// How many targets the job has.
+    targets: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -51,16 +48,10 @@ pub(super) enum FetchError {
     TooLarge { limit: u64 },
     #[error("line {line}: expected UTF-8, found other bytes")]
     NotUtf8 { line: usize },
-    #[error("cannot use the job's credentials")]
-    Secret(#[from] SecretError),
-    #[error("credentials: expected text that a header can carry, found other bytes")]
-    Header,
-    #[error("cannot read tls_config.ca_file {path}")]
-    CaFile { path: PathBuf, source: std::io::Error },
-    #[error("tls_config.ca_file {path}: expected PEM certificates")]
-    CaPem { path: PathBuf, source: reqwest::Error },
-    #[error("cannot set up the HTTP client")]
-    Client(#[source] reqwest::Error),
+    #[error("job has more targets than target_limit: expected at most {limit}, found {found}")]
+    Targets { limit: usize, found: usize },
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
 impl FetchError {
@@ -73,37 +64,49 @@ impl FetchError {
             FetchError::Status(_) | FetchError::Redirect(_) => "status",
             FetchError::TooLarge { .. } => "too_large",
             FetchError::NotUtf8 { .. } => "malformed",
-            FetchError::Secret(_)
-            | FetchError::Header
-            | FetchError::CaFile { .. }
-            | FetchError::CaPem { .. }
-            | FetchError::Client(_) => "setup",
+            FetchError::Targets { .. } => "limit",
+            FetchError::Client(_) => "setup",
         }
     }
 }
 
 impl Fetcher {
     pub(super) fn new(job: Arc<ScrapeConfig>) -> Fetcher {
-        Fetcher { job, client: Mutex::default() }
+        let client = HttpClient::with_idle(job.http.clone(), 1);
+        let accept =
+            protocol::accept(job.scrape_protocols.as_deref(), job.metric_name_escaping_scheme);
+        Fetcher { job, client, accept, targets: AtomicUsize::new(0) }
+    }
+
+    /// Tells how many targets the job has: with too many, no page is fetched.
+    pub(super) fn count_targets(&self, targets: usize) {
+        self.targets.store(targets, Ordering::Relaxed);
     }
 
     /// The target's page, within its time-out from the first byte sent to the last one read.
     pub(super) async fn fetch(&self, target: &Target) -> Result<Fetched, FetchError> {
+        let (limit, found) = (self.job.target_limit, self.targets.load(Ordering::Relaxed));
+        if limit > 0 && found > limit {
+            return Err(FetchError::Targets { limit, found });
+        }
         let within = tokio::time::timeout(target.timeout, self.page(target)).await;
         within.unwrap_or(Err(FetchError::TimeOut(target.timeout)))
     }
 
     async fn page(&self, target: &Target) -> Result<Fetched, FetchError> {
-        let request = self
-            .client()?
-            .get(&target.url)
-            .header(ACCEPT, ACCEPTED)
-            .header(USER_AGENT, concat!("Pitcrew/", env!("CARGO_PKG_VERSION")))
+        let mut request = self
+            .client
+            .request(Method::GET, &target.url)
+            .await?
+            .header(ACCEPT, &self.accept)
             .header(
                 "X-Prometheus-Scrape-Timeout-Seconds",
                 target.timeout.as_secs_f64().to_string(),
             );
-        let sent = self.authorize(request).await?.send().await;
+        if !self.job.enable_compression {
+            request = request.header(ACCEPT_ENCODING, "identity");
+        }
+        let sent = request.send().await;
         let mut answer = sent.map_err(|error| {
             let error = error.without_url();
             match error.is_connect() {
@@ -116,8 +119,9 @@ impl Fetcher {
             status if status.is_redirection() => return Err(FetchError::Redirect(status)),
             status => return Err(FetchError::Status(status)),
         }
-        let format =
-            Format::of(answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()));
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let fallback = self.job.fallback_scrape_protocol.map(protocol::Protocol::format);
+        let format = Format::of(kind, fallback.unwrap_or(Format::Text004));
         let limit = match self.job.body_size_limit.0 {
             0 => DEFAULT_BODY_LIMIT,
             bytes => bytes,
@@ -136,65 +140,4 @@ impl Fetcher {
         })?;
         Ok(Fetched { text, format })
     }
-
-    async fn authorize(&self, request: RequestBuilder) -> Result<RequestBuilder, FetchError> {
-        if let Some(basic) = &self.job.basic_auth {
-            let password = secret(basic.password.as_ref(), basic.password_file.as_ref()).await?;
-            return Ok(request.basic_auth(&basic.username, Some(password.reveal())));
-        }
-        let Some(header) = &self.job.authorization else { return Ok(request) };
-        let given = secret(header.credentials.as_ref(), header.credentials_file.as_ref()).await?;
-        let text = format!("{} {}", header.scheme.trim(), given.reveal());
-        let mut value = HeaderValue::from_str(&text).map_err(|_| FetchError::Header)?;
-        value.set_sensitive(true);
-        Ok(request.header(AUTHORIZATION, value))
-    }
-
-    fn client(&self) -> Result<Client, FetchError> {
-        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = &*slot {
-            return Ok(client.clone());
-        }
-        let policy = match self.job.follow_redirects {
-            true => Policy::custom(same_host),
-            false => Policy::none(),
-        };
-        let mut builder = Client::builder()
-            .no_proxy()
-            .redirect(policy)
-            .pool_max_idle_per_host(1)
-            .tls_danger_accept_invalid_certs(self.job.tls_config.insecure_skip_verify);
-        if let Some(path) = &self.job.tls_config.ca_file {
-            let pem = std::fs::read(path)
-                .map_err(|source| FetchError::CaFile { path: path.clone(), source })?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|source| FetchError::CaPem { path: path.clone(), source })?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        let client = builder.build().map_err(FetchError::Client)?;
-        *slot = Some(client.clone());
-        Ok(client)
-    }
-}
-
-/// A target may move its page, but not make us ask, with our credentials, somebody else.
-fn same_host(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let first = attempt.previous().first();
-    let same = first.is_some_and(|first| {
-        let downgrade = first.scheme() == "https" && attempt.url().scheme() != "https";
-        first.host_str() == attempt.url().host_str() && !downgrade
-    });
-    match same && attempt.previous().len() <= MAX_REDIRECTS {
-        true => attempt.follow(),
-        false => attempt.stop(),
-    }
-}
-
-/// Files are read at each scrape, so that a secret can be changed in place.
-async fn secret(inline: Option<&Secret>, file: Option<&PathBuf>) -> Result<Secret, FetchError> {
-    let Some(path) = file.cloned() else {
-        return Ok(inline.cloned().unwrap_or(Secret::new("")));
-    };
-    let read = tokio::task::spawn_blocking(move || Secret::read(&path)).await;
-    read.map_err(|_| FetchError::Header)?.map_err(FetchError::Secret)
 }

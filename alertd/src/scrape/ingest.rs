@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::ScrapeConfig;
-use super::exposition::lines::Page;
+use super::config::{MAX_SAMPLES, NameScheme, ScrapeConfig};
+use super::exposition::lines;
 use super::exposition::{Entry, Format, Line, Malformed, series};
 use super::stale::Seen;
 use super::target::Target;
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::{Sample, Timestamp, stale_marker};
+use crate::relabel;
 
 /// A page may not put samples further into the future than this; the store would refuse the true
 /// ones that come later.
@@ -24,15 +25,28 @@ const MAX_LITTER: usize = 1000;
 pub(super) struct Ingest {
     target: Arc<Target>,
     job: Arc<ScrapeConfig>,
-    /// Series text as it stands on the page to its number.
-    numbers: HashMap<Box<str>, usize>,
+    /// Series text as it stands on the page to its slot.
+    texts: HashMap<Arc<str>, usize>,
+    slots: Vec<Option<Slot>>,
+    free_slots: Vec<usize>,
+    /// Slots in the order of the last good page: the next one is likely to have the same.
+    order: Vec<usize>,
     by_labels: HashMap<Labels, usize>,
     /// By number; `None` where a number is free.
     series: Vec<Option<Labels>>,
     free: Vec<usize>,
     seen: Seen,
-    /// Series of the last good page.
+    /// Texts of the last good page.
     good: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    text: Arc<str>,
+    /// Its number; `None` for a series that a rule dropped.
+    series: Option<usize>,
+    /// Where it stood in `order`, if it did.
+    place: Option<usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +55,8 @@ pub(super) enum PageError {
     Malformed(#[from] Malformed),
     #[error("page has more samples than sample_limit: expected at most {limit}, found {found}")]
     Samples { limit: usize, found: usize },
+    #[error("line {line}: expected a metric name after metric_relabel_configs, found none")]
+    NoName { line: usize },
     #[error("line {line}: {key} exceeded: expected at most {limit}, found {found}")]
     Labels { line: usize, key: &'static str, limit: usize, found: usize },
 }
@@ -58,6 +74,13 @@ pub(super) struct Counts {
 
 pub(super) type Batch = Vec<(Labels, Sample)>;
 
+/// A page that could be read.
+struct Page {
+    samples: Vec<Read>,
+    /// The slots of its lines.
+    walk: Vec<usize>,
+}
+
 struct Read {
     number: usize,
     sample: Sample,
@@ -69,7 +92,10 @@ impl Ingest {
         Ingest {
             target,
             job,
-            numbers: HashMap::new(),
+            texts: HashMap::new(),
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+            order: Vec::new(),
             by_labels: HashMap::new(),
             series: Vec::new(),
             free: Vec::new(),
@@ -91,7 +117,7 @@ impl Ingest {
     ) -> (Counts, Result<Batch, PageError>) {
         let mut counts = Counts::default();
         let read = self.read(text, format, at, &mut counts);
-        (counts, read.map(|read| self.keep(read, at)))
+        (counts, read.map(|page| self.keep(page, at)))
     }
 
     /// Stale markers for every series of the last scrape: it failed now, or the target is gone.
@@ -99,7 +125,7 @@ impl Ingest {
         let ended = self.seen.next([]);
         let markers = self.markers(&ended, at);
         // Pages that fail half-way leave series behind that no good page may ever name.
-        if self.by_labels.len() > 2 * self.good + MAX_LITTER {
+        if self.texts.len() > 2 * self.good + MAX_LITTER {
             *self = Ingest::new(Arc::clone(&self.target), Arc::clone(&self.job));
         }
         markers
@@ -116,12 +142,37 @@ impl Ingest {
         format: Format,
         at: Timestamp,
         counts: &mut Counts,
-    ) -> Result<Vec<Read>, PageError> {
-        let mut out = Vec::with_capacity(self.numbers.len());
-        for entry in Page::new(text, format) {
+    ) -> Result<Page, PageError> {
+        let limit = match self.job.sample_limit {
+            0 => MAX_SAMPLES,
+            limit => limit,
+        };
+        let mut samples = Vec::with_capacity(self.order.len());
+        let mut walk = Vec::with_capacity(self.order.len());
+        let mut lines = lines::Page::new(text, format);
+        let mut place = 0;
+        loop {
+            let likely = self.order.get(place).copied();
+            let hint = likely.and_then(|slot| self.slot(slot)).map_or("", |slot| &*slot.text);
+            let Some(entry) = lines.next_after(hint) else { break };
             let Entry::Sample(line) = entry? else { continue };
             counts.scraped += 1;
-            let number = self.number(&line, format, counts)?;
+            // Beyond the limit lines are only counted.
+            if counts.kept > limit {
+                counts.kept += 1;
+                continue;
+            }
+            let slot = match likely {
+                Some(slot) if line.series == hint => slot,
+                _ => self.find(&line, format, counts)?,
+            };
+            walk.push(slot);
+            let Some(Slot { series, place: had, .. }) = self.slot(slot) else { continue };
+            place = match likely {
+                Some(likely) if likely == slot => place + 1,
+                _ => had.map_or(place, |had| had + 1),
+            };
+            let Some(number) = *series else { continue };
             counts.kept += 1;
             let own = line.timestamp.filter(|_| self.job.honor_timestamps).map(Timestamp);
             if own.is_some_and(|own| own > at.plus(FUTURE)) {
@@ -131,41 +182,72 @@ impl Ingest {
             // The bits of the stale marker would end the series.
             let value = if line.value.is_nan() { f64::NAN } else { line.value };
             let sample = Sample { timestamp: own.unwrap_or(at), value };
-            out.push(Read { number, sample, own_time: own.is_some() });
+            samples.push(Read { number, sample, own_time: own.is_some() });
         }
-        let limit = self.job.sample_limit;
-        if limit > 0 && counts.kept > limit {
-            return Err(PageError::Samples { limit, found: counts.kept });
+        match counts.kept > limit {
+            true => Err(PageError::Samples { limit, found: counts.kept }),
+            false => Ok(Page { samples, walk }),
         }
-        Ok(out)
     }
 
-    /// The number of a line's series, given now when it is new.
-    fn number(
+    fn slot(&self, slot: usize) -> Option<&Slot> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// The slot of a line's series, given now when it is new.
+    fn find(
         &mut self,
         line: &Line<'_>,
         format: Format,
         counts: &mut Counts,
     ) -> Result<usize, PageError> {
-        if let Some(number) = self.numbers.get(line.series) {
-            return Ok(*number);
+        if let Some(slot) = self.texts.get(line.series) {
+            return Ok(*slot);
         }
         let pairs = series::labels(line.series, format)
             .map_err(|(expected, rest)| Malformed::at(line.number, expected, rest))?;
+        if self.job.metric_name_validation_scheme == Some(NameScheme::Legacy)
+            && !series::is_legacy(&pairs)
+        {
+            let expected = "names of letters, digits and _, as metric_name_validation_scheme says";
+            return Err(Malformed::at(line.number, expected, line.series).into());
+        }
         let labels = self.target.label(&pairs, self.job.honor_labels);
-        self.check(&labels, line.number)?;
-        let known = self.by_labels.get(&labels).copied();
-        let number = known.unwrap_or_else(|| {
-            counts.added += 1;
-            let number = self.free.pop().unwrap_or(self.series.len());
-            if number == self.series.len() {
-                self.series.push(None);
-            }
-            self.series[number] = Some(labels.clone());
-            self.by_labels.insert(labels, number);
-            number
-        });
-        self.numbers.insert(line.series.into(), number);
+        let series = match relabel::apply(&self.job.metric_relabel_configs, &labels) {
+            Some(labels) if !labels.is_empty() => Some(self.number(labels, line.number, counts)?),
+            _ => None,
+        };
+        let text: Arc<str> = line.series.into();
+        let slot = self.free_slots.pop().unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[slot] = Some(Slot { text: Arc::clone(&text), series, place: None });
+        self.texts.insert(text, slot);
+        Ok(slot)
+    }
+
+    /// The number of a series, given now when it is new.
+    fn number(
+        &mut self,
+        labels: Labels,
+        line: usize,
+        counts: &mut Counts,
+    ) -> Result<usize, PageError> {
+        if labels.metric_name().is_none() {
+            return Err(PageError::NoName { line });
+        }
+        self.check(&labels, line)?;
+        if let Some(number) = self.by_labels.get(&labels) {
+            return Ok(*number);
+        }
+        counts.added += 1;
+        let number = self.free.pop().unwrap_or(self.series.len());
+        if number == self.series.len() {
+            self.series.push(None);
+        }
+        self.series[number] = Some(labels.clone());
+        self.by_labels.insert(labels, number);
         Ok(number)
     }
 
@@ -182,19 +264,22 @@ impl Ingest {
         Ok(())
     }
 
-    fn keep(&mut self, read: Vec<Read>, at: Timestamp) -> Batch {
-        let ended = self.seen.next(read.iter().filter(|r| !r.own_time).map(|r| r.number));
-        let mut on_page = vec![false; self.series.len()];
-        let mut batch = Vec::with_capacity(read.len() + ended.len());
-        for Read { number, sample, .. } in read {
-            on_page[number] = true;
+    fn keep(&mut self, page: Page, at: Timestamp) -> Batch {
+        let Page { samples, walk } = page;
+        let track = self.job.track_timestamps_staleness;
+        let tracked = samples.iter().filter(|read| !read.own_time || track);
+        let ended = self.seen.next(tracked.map(|read| read.number));
+        let mut batch = Vec::with_capacity(samples.len() + ended.len());
+        for Read { number, sample, .. } in samples {
             if let Some(labels) = &self.series[number] {
                 batch.push((labels.clone(), sample));
             }
         }
         batch.extend(self.markers(&ended, at));
-        self.forget(&on_page);
-        self.good = self.by_labels.len();
+        // A page with the same lines as the one before changes nothing.
+        if walk != self.order || self.texts.len() != self.good {
+            self.forget(walk);
+        }
         batch
     }
 
@@ -205,19 +290,32 @@ impl Ingest {
 
     /// Drops what the page no longer has, so that a page whose labels change all the time cannot
     /// fill the memory.
-    fn forget(&mut self, on_page: &[bool]) {
-        let mut gone = false;
+    fn forget(&mut self, walk: Vec<usize>) {
+        let mut used = vec![None; self.slots.len()];
+        for (place, slot) in walk.iter().enumerate() {
+            used[*slot] = Some(place);
+        }
+        let mut on_page = vec![false; self.series.len()];
+        for (at, place) in used.into_iter().enumerate() {
+            let Some(slot) = &mut self.slots[at] else { continue };
+            slot.place = place;
+            if place.is_some() {
+                slot.series.into_iter().for_each(|number| on_page[number] = true);
+                continue;
+            }
+            self.texts.remove(&slot.text);
+            self.slots[at] = None;
+            self.free_slots.push(at);
+        }
         for (number, _) in on_page.iter().enumerate().filter(|(_, on)| !**on) {
             if let Some(labels) = self.series[number].take() {
-                gone = true;
                 self.by_labels.remove(&labels);
                 self.seen.forget(number);
                 self.free.push(number);
             }
         }
-        if gone {
-            self.numbers.retain(|_, number| on_page[*number]);
-        }
+        self.order = walk;
+        self.good = self.texts.len();
     }
 }
 

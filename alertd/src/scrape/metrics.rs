@@ -17,6 +17,8 @@ pub struct ScrapeMetrics {
     pub(super) targets: Gauge,
     pub(super) broken_files: Gauge,
     pub(super) file_failures: Counter,
+    pub(super) broken_lists: Gauge,
+    pub(super) list_failures: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,6 +40,8 @@ impl ScrapeMetrics {
             targets: Gauge::default(),
             broken_files: Gauge::default(),
             file_failures: Counter::default(),
+            broken_lists: Gauge::default(),
+            list_failures: Counter::default(),
         };
         registry.register(
             "pitcrew_alertd_scrapes",
@@ -69,6 +73,16 @@ impl ScrapeMetrics {
             "Reads of a target file that failed",
             metrics.file_failures.clone(),
         );
+        registry.register(
+            "pitcrew_alertd_http_sd_broken_lists",
+            "URLs of targets that cannot be read now; their last good targets stay",
+            metrics.broken_lists.clone(),
+        );
+        registry.register(
+            "pitcrew_alertd_http_sd_failures",
+            "Requests for targets that failed",
+            metrics.list_failures.clone(),
+        );
         metrics
     }
 
@@ -76,10 +90,11 @@ impl ScrapeMetrics {
         self.scrapes.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    pub(super) fn stored(&self, appended: Appended, future: usize) {
+    /// `refused`: samples of a page that failed as a whole.
+    pub(super) fn stored(&self, appended: Appended, future: usize, refused: usize) {
         self.samples.inc_by(appended.accepted as u64);
         let appended = Appended { too_new: appended.too_new + future, ..appended };
-        for (reason, count) in appended.refused() {
+        for (reason, count) in appended.refused().into_iter().chain([("failed_page", refused)]) {
             if count > 0 {
                 self.refused.get_or_create(&ReasonLabels { reason }).inc_by(count as u64);
             }

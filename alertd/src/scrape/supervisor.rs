@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew_exporter::clock::monotonic;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
@@ -13,11 +13,15 @@ use tracing::{debug, error};
 use super::config::{ScrapeConfig, Settings};
 use super::cycle::{self, Shell};
 use super::discovery::Discovery;
+use super::discovery::http::Lists;
 use super::fetch::Fetcher;
-use super::target::{self, Target};
+use super::target::{self, Found, Target};
 
 /// How often target files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Dropped targets that are shown for each job that does not say how many.
+const MAX_DROPPED: usize = 1000;
 
 struct Running {
     job: Arc<ScrapeConfig>,
@@ -33,14 +37,18 @@ pub(super) async fn run(
     let mut running: BTreeMap<Arc<Target>, Running> = BTreeMap::new();
     let mut fetchers: Vec<Arc<Fetcher>> = Vec::new();
     let mut discovery = Discovery::default();
+    let told = Arc::new(Notify::new());
+    let mut lists = Lists::new(shell.metrics.clone(), Arc::clone(&told));
     let mut changed = true;
     loop {
         let current = Arc::clone(&settings.borrow_and_update());
         if changed {
             fetchers = fetchers_of(&current, &fetchers);
+            lists.follow(&current);
         }
+        lists.count();
         discovery = look(discovery, &current, &shell, changed).await.unwrap_or_default();
-        let wanted = wanted(&current, &discovery, &fetchers);
+        let wanted = wanted(&current, &discovery, &lists, &fetchers, &shell);
         follow(&mut running, wanted, &shell, &stop).await;
         let files = current.jobs.iter().any(|job| !job.file_sd_configs.is_empty());
         changed = tokio::select! {
@@ -48,6 +56,7 @@ pub(super) async fn run(
             () = stop.cancelled() => break,
             // The sender may be gone: then there are no more changes, and `stop` ends this.
             Ok(()) = settings.changed() => true,
+            () = told.notified() => false,
             () = tokio::time::sleep(LOOK), if files => false,
             else => { stop.cancelled().await; break }
         };
@@ -85,18 +94,33 @@ async fn look(
 fn wanted(
     settings: &Settings,
     discovery: &Discovery,
+    lists: &Lists,
     fetchers: &[Arc<Fetcher>],
+    shell: &Shell,
 ) -> BTreeMap<Target, Arc<Fetcher>> {
     let mut wanted = BTreeMap::new();
+    let mut dropped = Vec::new();
     for (job, fetcher) in settings.jobs.iter().zip(fetchers) {
-        let groups = job.static_configs.iter();
-        // Checked when the configuration was read.
-        let fixed = groups.filter_map(|group| target::of_group(job, &settings.global, group).ok());
-        let found = discovery.targets().filter(|target| target.job_name == job.job_name).cloned();
-        for target in fixed.flatten().chain(found) {
+        let mut found = Found::default();
+        for group in &job.static_configs {
+            // Checked when the configuration was read.
+            found.add(target::of_group(job, &settings.global, group).unwrap_or_default());
+        }
+        discovery.of_job(&job.job_name).for_each(|more| found.add(more.clone()));
+        lists.of_job(&job.job_name).into_iter().for_each(|more| found.add(more));
+        let before = wanted.len();
+        for target in found.targets {
             wanted.insert(target, Arc::clone(fetcher));
         }
+        fetcher.count_targets(wanted.len() - before);
+        let shown = match job.keep_dropped_targets {
+            0 => MAX_DROPPED,
+            limit => limit,
+        };
+        found.dropped.truncate(shown);
+        dropped.append(&mut found.dropped);
     }
+    shell.targets.set_dropped(dropped);
     wanted
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use pitcrew_exporter::config::duration;
 use reqwest::Url;
 
-use super::config::{GlobalConfig, ScrapeConfig, StaticConfig};
+use super::config::{GlobalConfig, ScrapeConfig, StaticConfig, is_address};
 use super::exposition::series::Pair;
 use crate::model::labels::Labels;
+use crate::relabel;
 
 const ADDRESS: &str = "__address__";
 const SCHEME: &str = "__scheme__";
@@ -42,21 +43,45 @@ pub(super) struct BadTarget {
     found: String,
 }
 
+/// What a job makes of some groups of targets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    pub(super) targets: Vec<Target>,
+    /// What is known about those that a rule dropped, under the name of the job.
+    pub(super) dropped: Vec<(String, Labels)>,
+}
+
+impl Found {
+    pub(super) fn add(&mut self, other: Found) {
+        self.targets.extend(other.targets);
+        self.dropped.extend(other.dropped);
+    }
+}
+
 /// The targets of a group; labels of the group win over what the job configures, as in Prometheus.
 pub(super) fn of_group(
     job: &ScrapeConfig,
     global: &GlobalConfig,
     group: &StaticConfig,
-) -> Result<Vec<Target>, BadTarget> {
-    group.targets.iter().map(|address| build(job, global, address, &group.labels)).collect()
+) -> Result<Found, BadTarget> {
+    let mut found = Found::default();
+    for address in &group.targets {
+        let discovered = discovered(job, global, address, &group.labels);
+        match relabel::apply(&job.relabel_configs, &discovered) {
+            Some(labels) => found.targets.push(build(job, discovered, &labels)?),
+            None => found.dropped.push((job.job_name.clone(), discovered)),
+        }
+    }
+    Ok(found)
 }
 
-fn build(
+/// What is known about a target before any rule.
+fn discovered(
     job: &ScrapeConfig,
     global: &GlobalConfig,
     address: &str,
     given: &BTreeMap<String, String>,
-) -> Result<Target, BadTarget> {
+) -> Labels {
     let (interval, timeout) = job.timing(global);
     let mut labels: BTreeMap<String, String> = given.clone();
     labels.insert(ADDRESS.to_owned(), address.to_owned());
@@ -74,20 +99,32 @@ fn build(
             fill(&format!("{PARAM}{name}"), first.clone());
         }
     }
-    let discovered = Labels::from_pairs(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
-    let wrong = |key, expected| {
-        let found = labels.get(key).cloned().unwrap_or_default();
-        BadTarget { address: address.to_owned(), key, expected, found }
-    };
+    Labels::from_pairs(labels)
+}
 
-    let port = match labels[SCHEME].as_str() {
+/// The target that is left after the rules.
+fn build(job: &ScrapeConfig, discovered: Labels, left: &Labels) -> Result<Target, BadTarget> {
+    let mut labels = left.to_map();
+    let told = discovered.get(ADDRESS).unwrap_or("").to_owned();
+    let wrong = |key, expected| {
+        let found = left.get(key).unwrap_or("").to_owned();
+        BadTarget { address: told.clone(), key, expected, found }
+    };
+    let scheme = labels.entry(SCHEME.to_owned()).or_insert_with(|| "http".to_owned());
+    let port = match scheme.as_str() {
         "http" => 80,
         "https" => 443,
         _ => return Err(wrong(SCHEME, "http or https")),
     };
+    labels.entry(METRICS_PATH.to_owned()).or_default();
+    let address = labels.get(ADDRESS).map_or("", String::as_str);
+    if !is_address(address) {
+        return Err(wrong(ADDRESS, "host or host:port, without scheme, path or user"));
+    }
     let address = with_port(address, port);
     let time = |key| {
-        let time = duration::parse(&labels[key]).ok().filter(|time| !time.is_zero());
+        let text = labels.get(key).map_or("", String::as_str);
+        let time = duration::parse(text).ok().filter(|time| !time.is_zero());
         time.ok_or_else(|| wrong(key, "a duration such as 15s"))
     };
     let (interval, timeout) = (time(INTERVAL)?, time(TIMEOUT)?);
@@ -170,16 +207,16 @@ impl Target {
     /// Where both have a label, the target's wins and the page's is kept as `exported_…`; with
     /// `honor` the page's wins, even an empty one.
     pub(super) fn label(&self, page: &[Pair<'_>], honor: bool) -> Labels {
-        let on_page = |name: &str| page.iter().find(|(have, _)| *have == name);
+        let on_page = |name: &str| page.iter().find(|(have, _)| have == name);
         let mut all: BTreeMap<Arc<str>, Arc<str>> = page
             .iter()
-            .map(|(name, value)| (Arc::from(*name), Arc::from(value.as_ref())))
+            .map(|(name, value)| (Arc::from(name.as_ref()), Arc::from(value.as_ref())))
             .collect();
         let mut pushed_out = Vec::new();
         for (name, value) in self.labels.pairs() {
             match on_page(name) {
                 Some(_) if honor => continue,
-                Some((name, value)) if !value.is_empty() => pushed_out.push((*name, value)),
+                Some((name, value)) if !value.is_empty() => pushed_out.push((name, value)),
                 _ => {}
             }
             all.insert(Arc::clone(name), Arc::clone(value));
@@ -208,7 +245,7 @@ mod tests {
         let job: ScrapeConfig = pitcrew_exporter::config::yaml::parse(file, job).unwrap();
         let labels = labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let group = StaticConfig { targets: vec![address.to_owned()], labels };
-        of_group(&job, &GlobalConfig::default(), &group).map(|mut targets| targets.remove(0))
+        of_group(&job, &GlobalConfig::default(), &group).map(|mut found| found.targets.remove(0))
     }
 
     #[test]

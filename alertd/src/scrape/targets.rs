@@ -10,7 +10,13 @@ use crate::model::sample::Timestamp;
 
 /// Shared by the loops, which write it, and whoever shows it.
 #[derive(Debug, Clone, Default)]
-pub struct Targets(Arc<Mutex<BTreeMap<Arc<Target>, Outcome>>>);
+pub struct Targets(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    active: BTreeMap<Arc<Target>, Outcome>,
+    dropped: Vec<(String, Labels)>,
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetStatus {
@@ -63,23 +69,33 @@ impl Targets {
             timeout: target.timeout,
             last: last.clone(),
         };
-        self.lock().iter().map(of).collect()
+        self.lock().active.iter().map(of).collect()
+    }
+
+    /// Job names, and what was known about targets that a rule dropped; not all where there are
+    /// very many.
+    pub fn dropped(&self) -> Vec<(String, Labels)> {
+        self.lock().dropped.clone()
+    }
+
+    pub(super) fn set_dropped(&self, dropped: Vec<(String, Labels)>) {
+        self.lock().dropped = dropped;
     }
 
     pub(super) fn add(&self, target: Arc<Target>) {
-        self.lock().entry(target).or_default();
+        self.lock().active.entry(target).or_default();
     }
 
     pub(super) fn remove(&self, target: &Arc<Target>) {
-        self.lock().remove(target);
+        self.lock().active.remove(target);
     }
 
     /// Records a scrape and returns what came of the one before.
     pub(super) fn record(&self, target: &Arc<Target>, outcome: Outcome) -> Option<Outcome> {
-        self.lock().get_mut(target).map(|last| std::mem::replace(last, outcome))
+        self.lock().active.get_mut(target).map(|last| std::mem::replace(last, outcome))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<Target>, Outcome>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is one step, so a panic elsewhere cannot have left half of one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

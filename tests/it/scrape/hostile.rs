@@ -78,7 +78,7 @@ async fn requests_carry_headers_and_credentials_but_nothing_goes_elsewhere() {
     let head = &target.requests()[0];
     for want in [
         "get /m?x=1&x=two+words http/1.1\r\n",
-        "\r\naccept: application/openmetrics-text;version=1.0.0,",
+        "\r\naccept: application/openmetrics-text;version=1.0.0;",
         "\r\naccept-encoding: gzip\r\n",
         "\r\nx-prometheus-scrape-timeout-seconds: 0.5\r\n",
         "\r\nauthorization: bearer hunter2\r\n",
@@ -88,8 +88,5 @@ async fn requests_carry_headers_and_credentials_but_nothing_goes_elsewhere() {
     }
     std::fs::remove_file(&secret).unwrap();
     let error = scraper.error_of(&target.address).await;
-    assert!(
-        error.starts_with("cannot use the job's credentials: cannot read secret file"),
-        "{error}"
-    );
+    assert!(error.starts_with("cannot use the credentials: cannot read secret file"), "{error}");
 }

@@ -62,13 +62,13 @@ const QUERIES: &[&str] = &[
 async fn said(base: &str) -> Vec<String> {
     let mut out = Vec::new();
     for query in QUERIES {
-        out.push(format!("{query}: {:?}", values(base, query).await));
+        out.push(format!("{query}: {}", told(base, query).await));
     }
     for path in ["/api/v1/labels", "/api/v1/label/__name__/values", "/api/v1/label/job/values"] {
         out.push(format!("{path}: {}", get(base, path, &[]).await.1));
     }
-    // Prometheus also ends, with stale markers, series of pages that it had refused: `limited`.
-    let all = [("match[]", r#"{job=~".+",job!="limited"}"#), ("match[]", "up")];
+    // Prometheus also ends, with stale markers, series of pages that it had refused: `limited…`.
+    let all = [("match[]", r#"{job=~".+",job!~"limited.*"}"#), ("match[]", "up")];
     let (_, series) = get(base, "/api/v1/series", &all).await;
     let mut series: Vec<_> =
         series["data"].as_array().unwrap().iter().map(Value::to_string).collect();
@@ -92,17 +92,36 @@ async fn said(base: &str) -> Vec<String> {
         })
         .collect();
     shown.sort();
-    out.push(format!("targets: {shown:?}"));
+    out.extend(shown.into_iter().map(|target| format!("target: {target}")));
+    let (_, targets) = get(base, "/api/v1/targets", &[("state", "dropped")]).await;
+    let dropped = targets["data"]["droppedTargets"].as_array().unwrap();
+    let mut dropped: Vec<_> =
+        dropped.iter().map(|target| target["discoveredLabels"].to_string()).collect();
+    dropped.sort();
+    out.push(format!("dropped: {dropped:?}"));
     out
 }
 
+/// The elements of an instant vector, or the kind of error.
+async fn told(base: &str, query: &str) -> String {
+    let (status, answer) = get(base, "/api/v1/query", &[("query", query)]).await;
+    match status {
+        200 => format!("{:?}", values(base, query).await),
+        _ => format!("{status} {}", answer["errorType"]),
+    }
+}
+
 /// Waits until both say the same; fails with the first difference.
-async fn agree(when: &str, ours: &str, theirs: &str) {
+pub(super) async fn agree(when: &str, ours: &str, theirs: &str) {
     let start = pitcrew_exporter::clock::monotonic();
     loop {
         let (one, two) = (said(ours).await, said(theirs).await);
         let differs = one.iter().zip(&two).find(|(one, two)| one != two);
-        let Some((one, two)) = differs else { return };
+        if differs.is_none() && one.len() == two.len() {
+            return;
+        }
+        let none = String::new();
+        let (one, two) = differs.unwrap_or((&none, &none));
         assert!(start.elapsed() < SOON, "{when}:\nours   {one}\ntheirs {two}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }

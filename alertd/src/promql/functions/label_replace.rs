@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::model::labels::METRIC_NAME;
-use crate::model::matcher::anchored;
+use crate::model::pattern::{Template, anchored};
 use crate::promql::error::{PromqlError, failed};
 use crate::promql::eval::{Frame, merged};
 use crate::promql::print::quoted;
@@ -13,11 +13,10 @@ pub(super) fn label_replace(call: &Call<'_>) -> Result<Frame, PromqlError> {
     let regex = anchored(&pattern)
         .map_err(|_| failed!("invalid regular expression in label_replace(): {pattern}"))?;
     check_name(&target, "label_replace")?;
+    let replacement = Template::new(&replacement);
     relabelled(call, &target, |labels| {
         let captures = regex.captures(labels.get(&source).unwrap_or(""))?;
-        let mut value = String::new();
-        captures.expand(&replacement, &mut value);
-        Some(value)
+        Some(replacement.expand(&captures))
     })
 }
 

@@ -7,35 +7,16 @@ use serde::de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::ScrapeConfig;
+use crate::http_client::split;
 
-/// Service discovery other than by file is told by its ending `_sd_configs`.
+/// Service discovery other than by file and URL is told by its ending `_sd_configs`.
 const UNSUPPORTED: &[&str] = &[
-    "relabel_configs",
-    "metric_relabel_configs",
-    "target_limit",
-    "keep_dropped_targets",
     "native_histogram_bucket_limit",
     "native_histogram_min_bucket_factor",
     "scrape_classic_histograms",
     "always_scrape_classic_histograms",
     "convert_classic_histograms_to_nhcb",
-    "scrape_protocols",
-    "fallback_scrape_protocol",
-    "scrape_fallback_protocol",
-    "track_timestamps_staleness",
-    "metric_name_validation_scheme",
-    "metric_name_escaping_scheme",
     "scrape_failure_log_file",
-    "enable_compression",
-    "enable_http2",
-    "http_headers",
-    "oauth2",
-    "bearer_token",
-    "bearer_token_file",
-    "proxy_url",
-    "no_proxy",
-    "proxy_from_environment",
-    "proxy_connect_header",
 ];
 
 impl<'de> Deserialize<'de> for ScrapeConfig {
@@ -47,7 +28,9 @@ impl<'de> Deserialize<'de> for ScrapeConfig {
                 f.write_str("a scrape configuration with job_name")
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ScrapeConfig, A::Error> {
-                ScrapeConfig::deserialize(MapAccessDeserializer::new(Supported(map)))
+                let map = MapAccessDeserializer::new(Supported(map));
+                let (job, http) = split(map, |rest| ScrapeConfig::deserialize(rest))?;
+                Ok(ScrapeConfig { http, ..job })
             }
         }
         from.deserialize_map(Job)
@@ -64,7 +47,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Supported<A> {
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         let Some(key) = self.0.next_key::<String>()? else { return Ok(None) };
-        let discovery = key.ends_with("_sd_configs") && key != "file_sd_configs";
+        let discovery = key.ends_with("_sd_configs")
+            && !["file_sd_configs", "http_sd_configs"].contains(&key.as_str());
         if discovery || UNSUPPORTED.contains(&key.as_str()) {
             return Err(A::Error::custom(format!(
                 "{key}: a key of Prometheus that Pitcrew does not support yet"

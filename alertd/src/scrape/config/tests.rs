@@ -33,7 +33,7 @@ fn defaults_and_paths() {
         (job.metrics_path.as_str(), job.scheme, job.body_size_limit),
         ("/metrics", Scheme::Http, Size(1 << 20))
     );
-    assert!(job.honor_timestamps && !job.honor_labels && job.follow_redirects);
+    assert!(job.honor_timestamps && !job.honor_labels && job.http.follow_redirects);
     assert_eq!(job.static_configs[0].labels["rack"], "7");
     let files: Vec<_> =
         job.file_sd_configs[0].files.iter().map(|path| path.display().to_string()).collect();
@@ -52,11 +52,27 @@ fn refusals_name_file_key_and_both_sides() {
         ("job_name: a, scrape_interval: 0s", "[a].scrape_interval: expected more than 0s"),
         ("job_name: a, scrape_intervall: 1s", "did you mean `scrape_interval`"),
         (
-            "job_name: a, relabel_configs: []",
-            "relabel_configs: a key of Prometheus that Pitcrew does not support yet",
+            "job_name: a, native_histogram_bucket_limit: 1",
+            "native_histogram_bucket_limit: a key of Prometheus that Pitcrew does not support yet",
         ),
+        (
+            "job_name: a, relabel_configs: [{action: hashmod, target_label: x}]",
+            "modulus: action hashmod: expected at least 1",
+        ),
+        ("job_name: a, http_sd_configs: [{url: 'ftp://x'}]", "http_sd_configs.url: expected a URL"),
+        ("job_name: a, http_sd_configs: [{urls: x}]", "did you mean `url`"),
+        (
+            "job_name: a, http_sd_configs: [{url: 'http://x', tls_config: {key: x}}]",
+            "no certificate",
+        ),
+        (
+            "job_name: a, scrape_protocols: [PrometheusProto]",
+            "text forms only: protobuf is not read",
+        ),
+        ("job_name: a, scrape_protocols: []", "expected at least one form"),
+        ("job_name: a, fallback_scrape_protocol: PrometheusProto", "protobuf is not read"),
         ("job_name: a, kubernetes_sd_configs: []", "kubernetes_sd_configs: a key of Prometheus"),
-        ("job_name: a, tls_config: {server_name: x}", "server_name"),
+        ("job_name: a, tls_config: {server_nam: x}", "did you mean `server_name`"),
         ("job_name: a, scheme: ftp", "ftp"),
         (
             "job_name: a, metrics_path: m",
@@ -77,13 +93,23 @@ fn refusals_name_file_key_and_both_sides() {
             "only in its last element, found */a.yml",
         ),
         ("job_name: a, file_sd_configs: [{files: [a.txt]}]", "ends with .json"),
-        ("job_name: a, basic_auth: {username: u}", "one of password, password_file, found neither"),
+        (
+            "job_name: a, basic_auth: {password: p, password_file: q}",
+            "one of password, password_file",
+        ),
         ("job_name: a, authorization: {type: Basic, credentials: x}", "use basic_auth"),
         ("job_name: a, body_size_limit: 5 potatoes", "expected a size such as 64MB"),
     ] {
         let error = load(&format!("scrape_configs: [{{{job}}}]")).unwrap_err().to_string();
         assert!(error.starts_with("/etc/pitcrew/a.yaml: "), "{job}: {error}");
         assert!(error.contains(want), "{job}: {error}");
+    }
+    for (global, want) in [
+        ("scrape_interval: 5s, scrape_timeout: 6s", "at most scrape_interval (5s), found 6s"),
+        ("scrape_timeout: 0s", "global.scrape_timeout: expected more than 0s"),
+    ] {
+        let error = load(&format!("global: {{{global}}}")).unwrap_err().to_string();
+        assert!(error.contains(want), "{global}: {error}");
     }
     let twice = load("scrape_configs: [{job_name: a}, {job_name: a}]").unwrap_err().to_string();
     assert!(
@@ -92,6 +118,24 @@ fn refusals_name_file_key_and_both_sides() {
     );
     let label = load("global: {external_labels: {1a: b}}").unwrap_err().to_string();
     assert!(label.contains("global.external_labels"), "{label}");
+}
+
+#[test]
+fn a_job_inherits_what_it_does_not_say() {
+    let settings = load(
+        "global: {scrape_interval: 5s, sample_limit: 7, label_limit: 8, body_size_limit: 1KB, \
+         scrape_protocols: [PrometheusText0.0.4], metric_name_validation_scheme: legacy}\n\
+         scrape_configs: [{job_name: a, sample_limit: 9}, {job_name: b, scrape_interval: 1s, \
+         metric_name_validation_scheme: utf8}]\n",
+    )
+    .unwrap();
+    let [a, b] = &settings.jobs[..] else { panic!("{settings:?}") };
+    assert_eq!((a.sample_limit, a.label_limit, a.body_size_limit), (9, 8, Size(1024)));
+    assert_eq!(a.timing(&settings.global).1, Duration::from_secs(5));
+    assert_eq!(b.timing(&settings.global).1, Duration::from_secs(1));
+    assert_eq!((b.sample_limit, b.metric_name_validation_scheme), (7, Some(NameScheme::Utf8)));
+    assert_eq!(a.metric_name_validation_scheme, Some(NameScheme::Legacy));
+    assert_eq!(a.scrape_protocols.as_deref(), Some(&[Protocol::Text004][..]));
 }
 
 #[test]

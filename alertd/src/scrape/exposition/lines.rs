@@ -1,5 +1,7 @@
 //! `Page`: walks the lines of an exposition and hands out samples and metadata.
 
+use memchr::{memchr, memchr_iter, memchr3};
+
 use super::number;
 use super::series::{name_length, quoted_length};
 use super::{Entry, Format, Kind, Line, Malformed};
@@ -21,7 +23,21 @@ impl<'a> Page<'a> {
         Page { rest: text, format, line: 1, ended: false }
     }
 
-    fn text004(&mut self) -> Result<Option<Entry<'a>>, Malformed> {
+    /// The next entry, where the next sample's series is likely to stand on the page as `hint`:
+    /// then it need not be searched for its end. Any hint gives the same entries.
+    pub fn next_after(&mut self, hint: &str) -> Option<Result<Entry<'a>, Malformed>> {
+        if self.ended {
+            return None;
+        }
+        let next = match self.format {
+            Format::Text004 => self.text004(hint),
+            Format::OpenMetrics100 => self.open_metrics(hint),
+        };
+        self.ended = !matches!(next, Ok(Some(_)));
+        next.transpose()
+    }
+
+    fn text004(&mut self, hint: &str) -> Result<Option<Entry<'a>>, Malformed> {
         loop {
             self.blanks();
             if self.rest.is_empty() {
@@ -32,7 +48,7 @@ impl<'a> Page<'a> {
                 continue;
             }
             if !self.rest.starts_with('#') {
-                return self.sample().map(Some);
+                return self.sample(hint).map(Some);
             }
             let comment = self.rest_of_line();
             let words = comment.strip_prefix('#').unwrap_or(comment);
@@ -48,12 +64,12 @@ impl<'a> Page<'a> {
         }
     }
 
-    fn open_metrics(&mut self) -> Result<Option<Entry<'a>>, Malformed> {
+    fn open_metrics(&mut self, hint: &str) -> Result<Option<Entry<'a>>, Malformed> {
         if self.rest.is_empty() {
             return Err(self.expected("# EOF"));
         }
         if !self.rest.starts_with('#') {
-            return self.sample().map(Some);
+            return self.sample(hint).map(Some);
         }
         let comment = self.rest_of_line();
         if comment == "# EOF" {
@@ -76,7 +92,8 @@ impl<'a> Page<'a> {
 
     /// Takes the rest of the line, without its end.
     fn rest_of_line(&mut self) -> &'a str {
-        let (line, rest) = self.rest.split_at(self.rest.find('\n').unwrap_or(self.rest.len()));
+        let (line, rest) =
+            self.rest.split_at(memchr(b'\n', self.rest.as_bytes()).unwrap_or(self.rest.len()));
         self.rest = rest;
         line
     }
@@ -97,7 +114,15 @@ impl<'a> Page<'a> {
             Format::OpenMetrics100 => rest,
         };
         let wrong = |expected, rest: &str| Malformed::at(self.line, expected, rest);
-        let (name, text) = rest.split_at(name_length(rest, true));
+        let (name, text) = match rest.strip_prefix('"') {
+            Some(inside) => {
+                let end = quoted_length(inside)
+                    .ok_or_else(|| wrong("a metric name that ends with a quote", rest))?;
+                let (name, after) = inside.split_at(end);
+                (name, after.strip_prefix('"').unwrap_or(after))
+            }
+            None => rest.split_at(name_length(rest, true)),
+        };
         if name.is_empty() {
             return Err(wrong("a metric name", rest));
         }
@@ -121,9 +146,9 @@ impl<'a> Page<'a> {
         Ok(Some(entry))
     }
 
-    fn sample(&mut self) -> Result<Entry<'a>, Malformed> {
+    fn sample(&mut self, hint: &str) -> Result<Entry<'a>, Malformed> {
         let (start, number) = (self.rest, self.line);
-        let series = self.series()?;
+        let series = self.series(hint)?;
         self.gap("a space before the value")?;
         let value = self.word();
         let value =
@@ -155,30 +180,38 @@ impl<'a> Page<'a> {
     }
 
     /// Takes a metric name and what stands in braces; only the extent is checked here.
-    fn series(&mut self) -> Result<&'a str, Malformed> {
+    fn series(&mut self, hint: &str) -> Result<&'a str, Malformed> {
+        let start = self.rest;
+        let known = start.strip_prefix(hint).is_some_and(|rest| is_whole(hint, rest));
+        let length = if known { hint.len() } else { self.extent()? };
+        let (series, rest) = start.split_at(length);
+        self.rest = rest;
+        self.line += memchr_iter(b'\n', series.as_bytes()).count();
+        Ok(series)
+    }
+
+    /// Bytes of the series that the rest starts with.
+    fn extent(&self) -> Result<usize, Malformed> {
         let start = self.rest;
         let name = name_length(start, true);
-        if name == 0 {
+        // A name that needs quotes stands inside the braces.
+        if name == 0 && !start.starts_with('{') {
             return Err(self.expected("a metric name"));
         }
         let (_, mut rest) = start.split_at(name);
         if self.format == Format::Text004 {
             rest = rest.trim_start_matches([' ', '\t']);
         }
-        let length = match rest.strip_prefix('{') {
+        Ok(match rest.strip_prefix('{') {
             None => name,
             Some(inside) => start.len() - inside.len() + self.braces(inside)?,
-        };
-        let (series, rest) = start.split_at(length);
-        self.rest = rest;
-        self.line += series.bytes().filter(|byte| *byte == b'\n').count();
-        Ok(series)
+        })
     }
 
     /// Bytes up to and with the closing brace.
     fn braces(&self, inside: &str) -> Result<usize, Malformed> {
         let mut rest = inside;
-        while let Some(at) = rest.find(['}', '"', '\n']) {
+        while let Some(at) = memchr3(b'}', b'"', b'\n', rest.as_bytes()) {
             let (_, found) = rest.split_at(at);
             if found.starts_with('}') {
                 return Ok(inside.len() - found.len() + 1);
@@ -258,15 +291,18 @@ impl<'a> Iterator for Page<'a> {
     type Item = Result<Entry<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let next = match self.format {
-            Format::Text004 => self.text004(),
-            Format::OpenMetrics100 => self.open_metrics(),
-        };
-        self.ended = !matches!(next, Ok(Some(_)));
-        next.transpose()
+        self.next_after("")
+    }
+}
+
+/// Whether `hint`, found before `rest`, is all of a series.
+fn is_whole(hint: &str, rest: &str) -> bool {
+    let mut after = rest.bytes();
+    match hint.bytes().last() {
+        None => false,
+        Some(b'}') => true,
+        // Only one blank: after more of them there may be braces.
+        Some(_) => after.next() == Some(b' ') && !matches!(after.next(), Some(b' ' | b'\t' | b'{')),
     }
 }
 

@@ -66,6 +66,42 @@ fn open_metrics_page() {
 }
 
 #[test]
+fn names_in_quotes() {
+    let page = "# TYPE \"a.b\" gauge\n{\"a.b\",\"c d\"=\"1\",e=\"2\"} 1\nf{\"g\\\"\"=\"3\"} 2\n{ \"h\" } 3\n";
+    let want = ["__name__=a.b,c d=1,e=2 1", "__name__=f,g\"=3 2", "__name__=h 3"];
+    assert_eq!(read(page, Format::Text004).unwrap(), want);
+    for (text, want) in
+        [("a:b{c=\"d.e\"}", true), ("{\"a.b\"}", false), ("a{\"b:c\"=\"1\"}", false)]
+    {
+        let pairs = series::labels(text, Format::Text004).unwrap();
+        assert_eq!(series::is_legacy(&pairs), want, "{text}");
+    }
+}
+
+/// A hint changes nothing, whether it is right or wrong.
+#[test]
+fn hints_do_not_change_what_is_read() {
+    let hints = ["a", "a{b=\"c\"}", "ab", "a{", "{\"x\"}", "some:aggregate:rate5m", "foo_total"];
+    let odd =
+        "a 1\na  {b=\"c\"} 2\nab 3\na{b=\"c\"}4\na{b=\"c\",d=\"e\"} 5\n{\"x\"} 6\na {b=\"c\"} 7\n";
+    for (text, format) in [
+        (TEXT, Format::Text004),
+        (odd, Format::Text004),
+        (OPEN, Format::OpenMetrics100),
+        ("a 1\na{b=\"c\"} 2\nab 3\n# EOF", Format::OpenMetrics100),
+    ] {
+        let want: Vec<_> = Page::new(text, format).map(|entry| format!("{entry:?}")).collect();
+        for hint in hints {
+            let mut page = Page::new(text, format);
+            let found: Vec<_> = std::iter::from_fn(|| page.next_after(hint))
+                .map(|entry| format!("{entry:?}"))
+                .collect();
+            assert_eq!(found, want, "{hint}");
+        }
+    }
+}
+
+#[test]
 fn metadata_is_handed_out() {
     let entries: Vec<_> =
         Page::new("# HELP a\n# TYPE a gauge\n# TYPE b untyped \na 1\n", Format::Text004)
@@ -93,6 +129,12 @@ fn malformed_pages_say_line_and_expectation() {
         (Text, "a{b=\"c\n", "line 1: expected a label value that ends with a quote"),
         (Text, "a{b=\"c\" 1\n", "line 1: expected } after the labels"),
         (Text, "a{b=c} 1\n", r#"line 1: expected a label value in double quotes, found "c}""#),
+        (Text, "{a=\"b\"} 1\n", "line 1: expected a metric name"),
+        (Text, "{\"a\",\"b\"} 1\n", "line 1: expected each label once"),
+        (Text, "{\"\"} 1\n", "line 1: expected a metric name"),
+        (Text, "a{\"b\" \"c\"} 1\n", "line 1: expected ="),
+        (Text, "a{b} 1\n", "line 1: expected ="),
+        (Text, "# TYPE \"a gauge\n", "line 1: expected a metric name that ends with a quote"),
         (Text, "a{1b=\"c\"} 1\n", "line 1: expected a label name or }"),
         (Text, "a{b=\"c\",b=\"d\"} 1\n", "line 1: expected each label once"),
         (Text, "a{b=\"c\" d=\"e\"} 1\n", "line 1: expected , or }"),
@@ -135,8 +177,13 @@ fn content_type_decides() {
             Format::OpenMetrics100,
         ),
     ] {
-        assert_eq!(Format::of(kind), want, "{kind:?}");
+        assert_eq!(Format::of(kind, Format::Text004), want, "{kind:?}");
     }
+    let open = Format::OpenMetrics100;
+    assert_eq!(
+        (Format::of(None, open), Format::of(Some("text/plain"), open)),
+        (open, Format::Text004)
+    );
 }
 
 /// Cuts, doubles and overwrites pieces of good pages: any outcome is right but a panic or a hang.

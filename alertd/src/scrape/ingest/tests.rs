@@ -10,7 +10,7 @@ fn ingest(more: &str) -> Ingest {
     let file = std::path::Path::new("a");
     let job: ScrapeConfig = pitcrew_exporter::config::yaml::parse(file, &text).unwrap();
     let targets = target::of_group(&job, &GlobalConfig::default(), &job.static_configs[0]);
-    Ingest::new(Arc::new(targets.unwrap().remove(0)), Arc::new(job))
+    Ingest::new(Arc::new(targets.unwrap().targets.remove(0)), Arc::new(job))
 }
 
 /// `name=value@time` of each sample without the target's labels, sorted.
@@ -45,7 +45,7 @@ fn series_end_on_disappearance_and_on_failure() {
         };
         assert_eq!(show(&batch), want, "at {at}");
     }
-    assert_eq!(ingest.numbers.len(), 1, "what is gone is forgotten");
+    assert_eq!((ingest.texts.len(), ingest.by_labels.len()), (1, 1), "what is gone is forgotten");
 }
 
 #[test]
@@ -73,6 +73,32 @@ fn counts_and_limits() {
             (1, 0, 0, 0),
             "line 1: label_name_length_limit",
         ),
+        (
+            "metric_relabel_configs: [{action: drop, source_labels: [x], regex: y}]",
+            "a 1\nb{x=\"y\"} 2\nb{x=\"z\"} 3\n",
+            (3, 2, 2, 0),
+            "",
+        ),
+        (
+            "metric_relabel_configs: [{target_label: x}]",
+            "a{x=\"1\"} 1\na{x=\"2\"} 2\n",
+            (2, 2, 1, 0),
+            "",
+        ),
+        (
+            "metric_relabel_configs: [{target_label: __name__, replacement: ''}]",
+            "a 1\n",
+            (1, 0, 0, 0),
+            "line 1: expected a metric name after metric_relabel_configs",
+        ),
+        ("metric_relabel_configs: [{action: labeldrop, regex: .*}]", "a 1\n", (1, 0, 0, 0), ""),
+        ("", "{\"a.b\"} 1\n", (1, 1, 1, 0), ""),
+        (
+            "metric_name_validation_scheme: legacy",
+            "{\"a.b\"} 1\n",
+            (1, 0, 0, 0),
+            "page cannot be read",
+        ),
         ("", "a 1\n{", (1, 1, 1, 0), "page cannot be read"),
         ("", "a{x=\"1\",x=\"2\"} 1\n", (1, 0, 0, 0), "page cannot be read"),
     ] {
@@ -89,6 +115,24 @@ fn counts_and_limits() {
 }
 
 #[test]
+fn lines_may_move_and_double() {
+    let mut ingest = ingest("track_timestamps_staleness: true");
+    for (at, page, want) in [
+        (1, "a 1\nb 2\nc 3\n", &["a=1@1", "b=2@1", "c=3@1"][..]),
+        (2, "c 1\na 2\nb 3\n", &["a=2@2", "b=3@2", "c=1@2"]),
+        (3, "c 1\nnew 5\nb 3\n", &["a=stale@3", "b=3@3", "c=1@3", "new=5@3"]),
+        (4, "c 1\nc 2\nb 3\n", &["b=3@4", "c=1@4", "c=2@4", "new=stale@4"]),
+        (5, "c 1\nc 2\nb 3 5\n", &["b=3@5", "c=1@5", "c=2@5"]),
+        (6, "c 1\n", &["b=stale@6", "c=1@6"]),
+        (7, "", &["c=stale@7"]),
+    ] {
+        let batch = ingest.page(page, Format::Text004, Timestamp(at)).1.unwrap();
+        assert_eq!(show(&batch), want, "at {at}");
+    }
+    assert!(ingest.texts.is_empty() && ingest.by_labels.is_empty());
+}
+
+#[test]
 fn a_nan_with_the_bits_of_the_marker_does_not_end_its_series() {
     let (_, batch) = ingest("").page("a NaN\n", Format::Text004, Timestamp(1));
     assert!(!is_stale(batch.unwrap()[0].1.value));
@@ -101,6 +145,6 @@ fn failing_pages_with_ever_new_labels_do_not_fill_the_memory() {
         let page = format!("a{{x=\"{at}\"}} 1\n!\n");
         assert!(ingest.page(&page, Format::Text004, Timestamp(at)).1.is_err());
         ingest.end(Timestamp(at));
-        assert!(ingest.series.len() <= MAX_LITTER + 1 && ingest.numbers.len() <= MAX_LITTER + 1);
+        assert!(ingest.series.len() <= MAX_LITTER + 1 && ingest.texts.len() <= MAX_LITTER + 1);
     }
 }
