@@ -63,13 +63,23 @@ pub struct Embedded {
     /// Age at which samples go.
     #[serde(with = "duration")]
     pub retention: Duration,
-    /// Series held at a time; samples of further ones are refused and counted.
+    /// Series held in memory at a time; samples of further ones are refused and counted.
     pub max_series: usize,
+    /// How far behind the newest sample of its series a sample may be.
+    #[serde(with = "duration")]
+    pub out_of_order_window: Duration,
+    /// Bytes on disk beyond which the oldest samples go before their time.
+    pub max_disk_bytes: Option<u64>,
 }
 
 impl Default for Embedded {
     fn default() -> Embedded {
-        Embedded { retention: Duration::from_secs(15 * 86_400), max_series: 1_000_000 }
+        Embedded {
+            retention: Duration::from_secs(15 * 86_400),
+            max_series: 1_000_000,
+            out_of_order_window: Duration::ZERO,
+            max_disk_bytes: None,
+        }
     }
 }
 
@@ -170,13 +180,19 @@ impl Config {
         if let Some(url) = self.external_url.as_deref().filter(|url| !web_link(url)) {
             return Err(Invalid::value(file, "external_url", "a URL with http or https", url));
         }
-        let Embedded { retention, max_series } = self.metrics.embedded;
+        let Embedded { retention, max_series, out_of_order_window, .. } = self.metrics.embedded;
         if retention < Duration::from_secs(3600) {
             let found = duration::format(retention);
             return Err(Invalid::value(file, "metrics.embedded.retention", "at least 1h", found));
         }
         if max_series == 0 {
             return Err(Invalid::value(file, "metrics.embedded.max_series", "at least 1", "0"));
+        }
+        if out_of_order_window >= retention {
+            let expected = format!("less than retention ({})", duration::format(retention));
+            let found = duration::format(out_of_order_window);
+            let key = "metrics.embedded.out_of_order_window";
+            return Err(Invalid::value(file, key, expected, found));
         }
         self.metrics.prometheus.as_ref().map_or(Ok(()), |source| source.check(file))?;
         pools::check_all(&self.pools, file)?;
@@ -231,6 +247,10 @@ mod tests {
                 "metrics.prometheus.url: expected a URL with http or https",
             ),
             ("metrics: { prometheus: { urls: a } }", "did you mean `url`?"),
+            (
+                "metrics: { embedded: { retention: 1d, out_of_order_window: 1d } }",
+                "metrics.embedded.out_of_order_window: expected less than retention (1d), found 1d",
+            ),
             ("external_url: pitcrew.example", "external_url: expected a URL"),
             (
                 "rule_files: [nowhere/*.yaml]",

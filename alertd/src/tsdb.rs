@@ -1,11 +1,11 @@
 //! The embedded store: series in memory behind `Querier` and `Appender`, and a log that outlives it.
 
 mod append;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the head is about to use it"))]
 pub mod block;
 mod bytes;
 mod checkpoint;
 mod chunk;
+mod cut;
 mod frame;
 mod head;
 mod index;
@@ -17,9 +17,7 @@ mod series;
 mod snapshot;
 mod wal;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -28,7 +26,10 @@ use std::time::Duration;
 use crate::model::querier::{Appended, StoreError};
 use crate::model::sample::Timestamp;
 
+use self::block::metrics::BlockMetrics;
+use self::block::{Blocks, Keep};
 use self::checkpoint::Checkpoints;
+use self::cut::Reading;
 use self::head::Head;
 use self::report::Report;
 use self::wal::{Encoder, Log};
@@ -42,6 +43,8 @@ pub struct Limits {
     pub max_series: usize,
     /// How long samples are kept, counted from their timestamp.
     pub retention: Duration,
+    /// Bytes on disk beyond which the oldest blocks go.
+    pub retention_bytes: Option<u64>,
     /// How far behind the newest sample of its series a sample may be; zero refuses all such.
     pub out_of_order_window: Duration,
     /// Samples that one `select` may return.
@@ -71,6 +74,9 @@ pub struct Tsdb {
     newest: AtomicI64,
     /// What is older is not in the head.
     cut: AtomicI64,
+    /// What is older belongs to a block that is being written or has been.
+    closed: AtomicI64,
+    reading: Mutex<Reading>,
     /// Long work ends early.
     stopping: AtomicBool,
 }
@@ -79,6 +85,7 @@ pub struct Tsdb {
 struct Disk {
     log: Log,
     checkpoints: Checkpoints,
+    blocks: Blocks,
 }
 
 /// What the store holds now, for metrics.
@@ -107,6 +114,7 @@ impl Default for Limits {
         Limits {
             max_series: 500_000,
             retention: Duration::from_secs(15 * 86_400),
+            retention_bytes: None,
             out_of_order_window: Duration::ZERO,
             max_select_samples: 50_000_000,
             max_labels: 128,
@@ -130,6 +138,8 @@ impl Tsdb {
             oldest: AtomicI64::new(i64::MIN),
             newest: AtomicI64::new(i64::MAX),
             cut: AtomicI64::new(i64::MIN),
+            closed: AtomicI64::new(i64::MIN),
+            reading: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -142,33 +152,31 @@ impl Tsdb {
         folder: &Path,
         limits: Limits,
         now: Timestamp,
+        blocks: BlockMetrics,
     ) -> Result<(Tsdb, Report), OpenError> {
         let failed = |source| OpenError { path: folder.into(), source };
-        let (log, head) = (folder.join("wal"), folder.join("head"));
-        for folder in [&log, &head] {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        }
         let mut tsdb = Tsdb::new(limits);
-        let (report, disk) = tsdb.restore(&log, &head).map_err(failed)?;
+        let (report, disk) = tsdb.restore(folder, blocks).map_err(failed)?;
         tsdb.disk = Some(disk);
         tsdb.set_now(now);
         Ok((tsdb, report))
     }
 
-    /// Forgets samples older than the retention, and series that have none left.
-    pub fn expire(&self, now: Timestamp) {
-        self.set_now(now);
-        self.cut.fetch_max(self.oldest().0, Ordering::Relaxed);
-        let _appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
-        let dropped = self.write_head().drop_before(self.cut());
-        self.samples.fetch_sub(dropped, Ordering::Relaxed);
-    }
-
-    /// What has to be done every few seconds; takes long when there is something to write.
+    /// What has to be done every few seconds: samples that are old enough become blocks, the log is
+    /// kept short, and what is older than the retention goes. Takes long when there is something to
+    /// write.
     pub fn maintain(&self, now: Timestamp) {
         self.set_now(now);
-        let Some(disk) = &self.disk else { return self.expire(now) };
-        if disk.checkpoints.behind(disk.log.added()) > i128::from(self.limits.checkpoint_bytes) {
+        let Some(disk) = &self.disk else {
+            self.cut.fetch_max(self.oldest().0, Ordering::Relaxed);
+            return self.forget(&self.matching(&[]), self.cut());
+        };
+        let cut = self.cut_windows(disk, now);
+        let keep = Keep { retention: self.limits.retention, size: self.limits.retention_bytes };
+        disk.blocks.maintain(now, &keep, disk.log.bytes() + disk.checkpoints.bytes());
+        if cut
+            || disk.checkpoints.behind(disk.log.added()) > i128::from(self.limits.checkpoint_bytes)
+        {
             self.checkpoint(disk);
         }
     }
@@ -207,6 +215,11 @@ impl Tsdb {
         if self.disk.is_some() {
             self.newest.store(now.plus(AHEAD).0, Ordering::Relaxed);
         }
+    }
+
+    /// Nothing older is taken.
+    fn taken_from(&self) -> Timestamp {
+        self.oldest().max(Timestamp(self.closed.load(Ordering::Relaxed)))
     }
 
     fn oldest(&self) -> Timestamp {

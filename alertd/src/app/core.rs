@@ -36,6 +36,7 @@ use crate::scrape;
 use crate::scrape::config::Settings;
 use crate::scrape::metrics::ScrapeMetrics;
 use crate::scrape::targets::Targets;
+use crate::tsdb::block::metrics::BlockMetrics;
 use crate::tsdb::metrics::StoreMetrics;
 use crate::tsdb::report::Report;
 use crate::tsdb::{Limits, Tsdb};
@@ -87,17 +88,20 @@ impl Core {
             info!(replaced = %replaced.display(), "a backup has taken the place of what was there");
         }
         let db = Db::open_locked(data_dir, lock)?;
+        let mut registry = Registry::default();
         let embedded = &loaded.config.metrics.embedded;
         let limits = Limits {
             max_series: embedded.max_series,
             retention: embedded.retention,
+            retention_bytes: embedded.max_disk_bytes,
+            out_of_order_window: embedded.out_of_order_window,
             ..Limits::default()
         };
         let folder = data_dir.join(backup::SAMPLES);
-        let (tsdb, report) = Tsdb::open(&folder, limits, clock::now())?;
+        let (tsdb, report) =
+            Tsdb::open(&folder, limits, clock::now(), BlockMetrics::new(&mut registry))?;
         tell(&report);
         let tsdb = Arc::new(tsdb);
-        let mut registry = Registry::default();
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("pitcrew_alertd_build", "The running version", Info::new(version));
         let own = Own::register(&mut registry);

@@ -63,7 +63,7 @@ impl Tsdb {
         if places.iter().any(|place| matches!(place, Place::Unknown)) {
             self.create(batch.clone(), &mut places, record.as_deref_mut());
         }
-        let (oldest, newest) = (self.oldest().max(self.cut()), self.newest());
+        let (oldest, newest) = (self.taken_from(), self.newest());
         let mut appended = Appended::default();
         let mut stored = 0;
         for ((_, samples), place) in batch.zip(&places) {
@@ -113,7 +113,7 @@ impl Tsdb {
         places: &mut [Place],
         mut record: Option<&mut Encoder>,
     ) {
-        let times = self.oldest().max(self.cut())..=self.newest();
+        let times = self.taken_from()..=self.newest();
         let mut head = self.write_head();
         for ((labels, samples), place) in batch.zip(places) {
             if !matches!(place, Place::Unknown) {

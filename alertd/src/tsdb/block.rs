@@ -184,6 +184,11 @@ impl Blocks {
         BlockStats { index_bytes: self.cache.bytes(), ..stats_of(&self.read()) }
     }
 
+    /// Whether a block may have samples in `from..=to`.
+    pub(super) fn any_between(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.read().iter().any(|block| block.meta.min <= to && block.meta.max >= from)
+    }
+
     /// The blocks that may have samples in `from..=to`, by their start.
     fn overlapping(&self, from: Timestamp, to: Timestamp) -> Vec<Arc<Block>> {
         let list = self.read();

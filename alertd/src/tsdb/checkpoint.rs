@@ -74,6 +74,12 @@ impl Checkpoints {
         *self.lock_counts()
     }
 
+    /// Bytes in its files.
+    pub(super) fn bytes(&self) -> u64 {
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        files.filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
+    }
+
     /// How much the log has got since the last one.
     pub(super) fn behind(&self, added: u64) -> i128 {
         i128::from(added) - self.state.lock().unwrap_or_else(PoisonError::into_inner).log_at

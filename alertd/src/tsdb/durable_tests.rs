@@ -11,7 +11,7 @@ use crate::model::sample::{Sample, Series, stale_marker};
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn open(folder: &Path) -> (Tsdb, Report) {
-    Tsdb::open(folder, Limits::default(), NOW).unwrap()
+    Tsdb::open(folder, Limits::default(), NOW, BlockMetrics::default()).unwrap()
 }
 
 fn sample(seconds: i64, value: f64) -> Sample {
@@ -160,7 +160,7 @@ fn what_is_refused_is_counted_by_reason() {
         retention: Duration::from_secs(7200),
         ..Limits::default()
     };
-    let (store, _) = Tsdb::open(folder.path(), limits, NOW).unwrap();
+    let (store, _) = Tsdb::open(folder.path(), limits, NOW, BlockMetrics::default()).unwrap();
     let one = |pairs: &[(&str, &str)], seconds| {
         (Labels::from_pairs(pairs.iter().copied()), sample(seconds, 1.0))
     };

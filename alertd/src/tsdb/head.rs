@@ -11,7 +11,6 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
-use crate::model::sample::Timestamp;
 
 use self::order::Order;
 use super::index::{Index, SeriesId};
@@ -173,27 +172,7 @@ impl Head {
         values.into_iter().map(str::to_owned).collect()
     }
 
-    /// Forgets what is older, and series without samples; gives the number of samples that went.
-    pub(super) fn drop_before(&mut self, oldest: Timestamp) -> usize {
-        let (mut gone, mut dropped) = (Vec::new(), 0);
-        for entry in self.series.values() {
-            let mut samples = entry.samples();
-            if samples.oldest().is_some_and(|first| first >= oldest) {
-                continue;
-            }
-            let before = samples.size().0;
-            if !samples.drop_before(oldest) {
-                gone.push(entry.clone());
-            }
-            dropped += before - samples.size().0;
-        }
-        if !gone.is_empty() {
-            self.remove(&gone);
-        }
-        dropped
-    }
-
-    fn remove(&mut self, gone: &[Arc<Entry>]) {
+    pub(super) fn remove(&mut self, gone: &[Arc<Entry>]) {
         let ids: HashSet<SeriesId> = gone.iter().map(|entry| entry.id).collect();
         self.index.remove(&ids, gone.iter().flat_map(|entry| entry.labels.pairs()));
         self.series.retain(|id, _| !ids.contains(id));

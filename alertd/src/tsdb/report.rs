@@ -39,6 +39,8 @@ pub enum RepairKind {
     Damaged,
     /// A file, or a change to it.
     Unreadable,
+    /// A block that cannot be trusted, and was renamed for a person to look at.
+    Block,
 }
 
 impl Report {
@@ -59,6 +61,10 @@ impl Repair {
         Repair { kind: RepairKind::Damaged, path: path.into(), bytes, why: String::new() }
     }
 
+    pub(super) fn block(path: &Path, why: String) -> Repair {
+        Repair { kind: RepairKind::Block, path: path.into(), bytes: 0, why }
+    }
+
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Repair {
         let why = error.to_string();
         Repair { kind: RepairKind::Unreadable, path: path.into(), bytes: 0, why }
@@ -74,7 +80,7 @@ impl fmt::Display for Repair {
             RepairKind::Damaged => {
                 write!(f, "{path}: passed over a damaged record of {bytes} bytes")
             }
-            RepairKind::Unreadable => write!(f, "{path}: {why}"),
+            RepairKind::Unreadable | RepairKind::Block => write!(f, "{path}: {why}"),
         }
     }
 }
@@ -86,6 +92,7 @@ impl RepairKind {
             RepairKind::Torn => "torn",
             RepairKind::Damaged => "damaged",
             RepairKind::Unreadable => "unreadable",
+            RepairKind::Block => "block",
         }
     }
 }

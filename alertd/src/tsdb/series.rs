@@ -151,12 +151,35 @@ impl Samples {
         sealed.or_else(|| self.open.range().map(|(first, _)| first))
     }
 
-    /// Forgets what is older: whole sealed chunks at a time, the open one to the sample. False when
-    /// nothing is left.
-    pub(super) fn drop_before(&mut self, oldest: Timestamp) -> bool {
+    /// The samples in `from..=to`, compressed.
+    pub(super) fn chunks_between(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Chunk>, Corrupt> {
+        let mut chunks = Vec::new();
+        for chunk in self.sealed.iter().filter(|chunk| chunk.last >= from && chunk.first <= to) {
+            if from <= chunk.first && chunk.last <= to {
+                chunks.push(chunk.clone());
+                continue;
+            }
+            let mut samples = Vec::new();
+            chunk.decode(from, to, &mut samples)?;
+            chunks.extend(Chunk::new(&samples));
+        }
+        let mut samples = Vec::new();
+        self.open.decode(from, to, &mut samples);
+        chunks.extend(Chunk::new(&samples));
+        Ok(chunks)
+    }
+
+    /// Forgets what is older: whole sealed chunks at a time, the open one to the sample. Gives how
+    /// many went.
+    pub(super) fn drop_before(&mut self, oldest: Timestamp) -> usize {
         let old = self.sealed.partition_point(|chunk| chunk.last < oldest);
+        let mut dropped = self.open.len();
         if old > 0 {
-            self.sealed.drain(..old);
+            dropped += self.sealed.drain(..old).map(|chunk| chunk.count as usize).sum::<usize>();
             self.sealed.shrink_to_fit();
             self.written = self.written.saturating_sub(old);
         }
@@ -165,7 +188,7 @@ impl Samples {
             self.open.decode(oldest, Timestamp(i64::MAX), &mut kept);
             self.reopen(&kept);
         }
-        self.newest().is_some()
+        dropped - self.open.len()
     }
 
     /// Samples, and the bytes that they take beside the series' own size.
@@ -272,10 +295,11 @@ mod tests {
         assert_eq!(between(&samples, 0, 999), want);
         assert_eq!(between(&samples, 250, 260), want[250..=260]);
         assert!(between(&samples, 1000, 2000).is_empty());
-        assert!(samples.drop_before(Timestamp(990)));
+        assert!(samples.drop_before(Timestamp(990)) > 500);
         let left = between(&samples, 0, 999);
         assert!(left.ends_with(&want[990..]) && left.len() < 500, "{}", left.len());
-        assert!(!samples.drop_before(Timestamp(2000)));
+        samples.drop_before(Timestamp(2000));
+        assert_eq!((samples.newest(), samples.size().0), (None, 0));
     }
 
     #[test]

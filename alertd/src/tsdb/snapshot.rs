@@ -12,9 +12,12 @@ impl Tsdb {
     /// # Errors
     /// When something cannot be written.
     pub fn snapshot(&self, into: &Path) -> Result<(), StoreError> {
+        // What moves into a block meanwhile stays where it is until this ends.
+        let _reading = self.reading();
         let series = self.matching(&[]).into_iter();
         let series = series.map(|entry| (entry.labels.clone(), entry.samples().chunks()));
-        block::snapshot(None, &into.join(block::FOLDER), series)
+        let blocks = self.disk.as_ref().map(|disk| &disk.blocks);
+        block::snapshot(blocks, &into.join(block::FOLDER), series)
             .map_err(|error| StoreError::Unavailable(block::full(&error)))?;
         Ok(())
     }

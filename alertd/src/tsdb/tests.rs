@@ -126,10 +126,10 @@ fn churn_does_not_leak() {
         let labels = series(&[("__name__", "job"), ("id", &round.to_string())]);
         let at = round * day;
         assert_eq!(store.append(&[(labels, sample(at, 1.0))]).unwrap().accepted, 1);
-        store.expire(Timestamp(at));
+        store.maintain(Timestamp(at));
         assert!(store.stats().series <= 2);
     }
-    store.expire(Timestamp(1000 * day));
+    store.maintain(Timestamp(1000 * day));
     assert_eq!((store.stats().series, store.stats().samples), (0, 0));
     assert!(store.label_names(&[], EVER.0, EVER.1).unwrap().is_empty());
     assert!(store.label_values("id", &[], EVER.0, EVER.1).unwrap().is_empty());
@@ -152,7 +152,7 @@ fn many_threads_lose_nothing() {
                     let found = store.select(&mine, Timestamp(0), Timestamp(at)).unwrap();
                     let count: usize = found.iter().map(|one| one.samples.len()).sum();
                     assert_eq!(count, usize::try_from(at).unwrap() + 1);
-                    store.expire(Timestamp(at));
+                    store.maintain(Timestamp(at));
                 }
             });
         }

@@ -7,13 +7,14 @@ use crate::model::labels::Labels;
 use crate::model::querier::{Appender, Querier};
 use crate::model::sample::Sample;
 use crate::tsdb::Limits;
+use crate::tsdb::block::metrics::BlockMetrics;
 use crate::tsdb::report::Report;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn open(folder: &Path) -> (Tsdb, Report) {
     let limits = Limits { out_of_order_window: Duration::from_secs(7200), ..Limits::default() };
-    Tsdb::open(folder, limits, NOW).unwrap()
+    Tsdb::open(folder, limits, NOW, BlockMetrics::default()).unwrap()
 }
 
 fn fill(store: &Tsdb, times: std::ops::Range<i64>) {
