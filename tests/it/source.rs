@@ -6,7 +6,12 @@ mod answers;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use pitcrew_alertd::clock;
+use pitcrew_alertd::model::labels::Labels;
+use pitcrew_alertd::model::querier::{Appended, Appender};
+use pitcrew_alertd::model::sample::{Sample, Timestamp};
 use pitcrew_alertd::remote::source::RemoteSource;
 use pitcrew_exporter::config::yaml;
 use pitcrew_tests::fake_source::{FakeSource, Reply};
@@ -32,6 +37,7 @@ groups:
   - {alert: Follows, expr: 'ALERTS{alertstate="firing", alertname="High"}'}
 "#;
 
+const SECOND: Duration = Duration::from_secs(1);
 /// Of one request. Longer than any wait here: nothing may depend on its being over.
 const TIMEOUT: &str = "10m";
 
@@ -127,7 +133,7 @@ async fn a_prometheus_is_asked_written_to_and_waited_for() {
     for rule in &rules(&alertd).await[1..] {
         let alert = &rule["alerts"][0];
         let at = alert["activeAt"].as_str().unwrap();
-        let at = pitcrew_alertd::model::sample::Timestamp::parse_rfc3339(at).unwrap();
+        let at = Timestamp::parse_rfc3339(at).unwrap();
         assert_eq!(at.seconds(), first, "{rule}");
         assert_eq!(rule["health"], "ok");
     }
@@ -268,4 +274,31 @@ async fn a_pool_fails_over_and_back_on_what_the_source_holds() {
     lab.heal("a", 8);
     lab.until_state("normal").await;
     assert!(lab.labelled().starts_with(&["a-1".to_owned()]));
+}
+
+#[tokio::test]
+async fn one_sample_that_comes_too_late_costs_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let theirs = prometheus(folder.path(), &address, "127.0.0.1:1").await;
+    let remote = remote(&address);
+    let now = clock::now();
+    let put = |n: usize, at: Timestamp, value: f64| {
+        let labels = Labels::from_pairs([("__name__", "x"), ("n", &n.to_string())]);
+        (labels, Sample { timestamp: at, value })
+    };
+    let first: Vec<_> = (0..100).map(|n| put(n, now, 1.0)).collect();
+    let mut second: Vec<_> = (0..100).map(|n| put(n, now.plus(SECOND), 2.0)).collect();
+    second[37].1.timestamp = now.minus(SECOND);
+    second[80].1.timestamp = now;
+    let written = tokio::task::spawn_blocking(move || {
+        assert_eq!(remote.append(&first).unwrap().accepted, 100);
+        // The same again is accepted silently.
+        assert_eq!(remote.append(&first).unwrap().accepted, 100);
+        remote.append(&second).unwrap()
+    });
+    let Appended { accepted, out_of_order, duplicate, .. } = written.await.unwrap();
+    assert_eq!((accepted, out_of_order, duplicate), (98, 1, 1));
+    let seen = format!("count(x @ {} == 2)", now.plus(SECOND).seconds());
+    assert_eq!(theirs.value(&seen).await, Some(98.0));
 }

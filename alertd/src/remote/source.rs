@@ -32,6 +32,8 @@ use crate::model::sample::{Sample, Timestamp};
 const TICK: Duration = Duration::from_millis(50);
 /// Samples of one write request; larger batches are several, in order.
 const MAX_BATCH: usize = 5_000;
+/// How often one call of `append` splits a request of which a part was refused.
+const MAX_SPLITS: usize = 32;
 /// Times further from the epoch (year 9999) mean "no bound" and are not sent.
 const FAR: i64 = 253_402_300_799_000;
 
@@ -239,23 +241,67 @@ impl Querier for RemoteSource {
 }
 
 impl Appender for RemoteSource {
-    /// Returns when the remote side has taken everything, or has not.
+    /// Returns when the remote side has taken everything that it will take. It says of a whole
+    /// request that a sample is too late or a duplicate, and may have stored none of it then: the
+    /// request is sent in halves until what is refused stands alone.
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
-        let mut accepted = 0;
-        for batch in samples.chunks(MAX_BATCH) {
-            let body = encode::samples(Protocol::V1, batch);
-            let begin = monotonic();
-            let written = self.wait(self.caller.write(body), None);
-            self.caller.count(Operation::Write, written.as_ref().err(), begin.elapsed());
-            self.caller.count_samples(batch.len(), written.as_ref().err());
-            if let Err(error) = written {
-                let left = samples.len() - accepted - batch.len();
-                self.caller.count_samples(left, Some(&error));
+        let (mut done, mut splits, mut why) = (Appended::default(), MAX_SPLITS, None);
+        let mut left: Vec<_> = samples.chunks(MAX_BATCH).rev().collect();
+        while let Some(batch) = left.pop() {
+            let error = match self.write(batch) {
+                Ok(()) => {
+                    done.accepted += batch.len();
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let Some(refused) = refused(&error, &mut done) else {
+                let lost = left.iter().map(|batch| batch.len()).sum::<usize>() + batch.len();
+                self.caller.count_samples("failed", lost);
                 return Err(error);
+            };
+            if batch.len() > 1 && splits > 0 {
+                splits -= 1;
+                let (first, second) = batch.split_at(batch.len() / 2);
+                left.extend([second, first]);
+                continue;
             }
-            accepted += batch.len();
+            *refused += batch.len();
+            self.caller.count_samples("refused", batch.len());
+            why = Some(error);
         }
-        Ok(Appended { accepted, ..Appended::default() })
+        self.caller.count_samples("written", done.accepted);
+        match why {
+            Some(error) if done.accepted == 0 => Err(error),
+            _ => Ok(done),
+        }
+    }
+}
+
+impl RemoteSource {
+    fn write(&self, batch: &[(Labels, Sample)]) -> Result<(), StoreError> {
+        let begin = monotonic();
+        let body = encode::samples(Protocol::V1, batch);
+        let written = self.wait(self.caller.write(body), None);
+        self.caller.count(Operation::Write, written.as_ref().err(), begin.elapsed());
+        written.map(|_| ())
+    }
+}
+
+/// The count that a refusal of single samples belongs to, by the words of Prometheus and Mimir.
+fn refused<'a>(error: &StoreError, counts: &'a mut Appended) -> Option<&'a mut usize> {
+    let StoreError::BadData(text) = error else { return None };
+    let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    if says(&["duplicate sample", "duplicate-timestamp"]) {
+        Some(&mut counts.duplicate)
+    } else if says(&["out of order", "out-of-order"]) {
+        Some(&mut counts.out_of_order)
+    } else if says(&["too old", "too-old", "out of bounds"]) {
+        Some(&mut counts.too_old)
+    } else if says(&["too far in the future", "too-far-in-future"]) {
+        Some(&mut counts.too_new)
+    } else {
+        None
     }
 }
 

@@ -202,7 +202,8 @@ impl Run<'_> {
             format!("cannot write the result: {error}")
         })?;
         self.total.samples += appended.accepted;
-        self.total.refused += appended.duplicate + appended.out_of_order;
+        let refused: usize = appended.refused().iter().map(|(_, count)| count).sum();
+        self.total.refused += refused - appended.over_limit;
         match appended.over_limit {
             0 => Ok(()),
             refused => Err(format!("the store is full: {refused} series of the result refused")),

@@ -52,7 +52,7 @@ pub struct Evaluated {
     pub failed: usize,
     /// Samples that were written, stale markers included.
     pub samples: usize,
-    /// Samples that the store refused: duplicates and ones out of order.
+    /// Samples that the store refused, such as duplicates and ones out of order.
     pub refused: usize,
     /// Alerts that routing had no room for; they are told at the next evaluation.
     pub not_accepted: usize,

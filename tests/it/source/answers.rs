@@ -236,16 +236,24 @@ async fn writes_are_repeated_where_that_helps_and_go_in_order() {
     // A large batch is several requests; nothing is sent after one that was refused.
     assert_eq!(write(&source, 12_000).await.unwrap(), 12_000);
     assert_eq!(fake.take().len(), 3);
-    fake.next([
-        status("204 No Content"),
-        Reply::Body("400 Bad Request", "text/plain", "out of order sample".to_owned()),
-    ]);
+    let refusal = |why: &str| Reply::Body("400 Bad Request", "text/plain", why.to_owned());
+    fake.next([status("204 No Content"), refusal("too many labels")]);
     let error = write(&source, 12_000).await.unwrap_err();
     assert!(
-        matches!(&error, StoreError::BadData(why) if why.contains("out of order")),
+        matches!(&error, StoreError::BadData(why) if why.contains("too many labels")),
         "{error:?}"
     );
     assert_eq!(fake.take().len(), 2);
+    // A request with a sample too late is sent in halves: of 4, then 1 and 2, the third is refused.
+    let late = || refusal("out of order sample");
+    fake.next([late(), status("204 No Content"), late(), late()]);
+    assert_eq!(write(&source, 4).await.unwrap(), 3);
+    assert_eq!(fake.take().len(), 5);
+    // All too late is an error, after no more than so many requests.
+    fake.always(late());
+    let error = write(&source, 3_000).await.unwrap_err();
+    assert!(matches!(&error, StoreError::BadData(_)), "{error:?}");
+    assert_eq!(fake.take().len(), 65);
     // Nobody there at all: an error, and no endless trying.
     fake.always(status("500 Internal Server Error"));
     let error = write(&source, 1).await.unwrap_err();

@@ -209,12 +209,7 @@ impl Caller {
     }
 
     /// Every sample that was to be written is in one of the counts.
-    pub(super) fn count_samples(&self, count: usize, error: Option<&StoreError>) {
-        let outcome = match error {
-            None => "written",
-            Some(StoreError::BadData(_)) => "refused",
-            Some(_) => "failed",
-        };
+    pub(super) fn count_samples(&self, outcome: &'static str, count: usize) {
         self.metrics.samples(outcome, count);
     }
 
