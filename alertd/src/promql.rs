@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod binary;
+mod blame;
 mod convert;
 pub mod error;
 mod eval;

@@ -227,9 +227,10 @@ impl<'a> Converter<'a> {
                 && tree.kind() != kind(*wanted)
             {
                 let why = format!(
-                    "expected type {wanted} in call to function \"{}\", got {}",
+                    "expected type {} in call to function \"{}\", got {}",
+                    kind(*wanted),
                     call.func.name,
-                    arg.value_type()
+                    tree.kind()
                 );
                 return Err(self.refused(tree.start, why));
             }

@@ -7,7 +7,7 @@ use crate::model::sample::Timestamp;
 
 use super::error::PromqlError;
 use super::functions::Function;
-use super::{convert, scan};
+use super::{blame, convert, scan};
 
 /// Nesting that is accepted: evaluation walks the tree recursively.
 const MAX_DEPTH: usize = 100;
@@ -184,7 +184,11 @@ pub fn parse(text: &str) -> Result<Expr, PromqlError> {
         let (at, found) = scan::first_unexpected(text, &tokens);
         match (why.as_str(), found) {
             ("invalid promql query", Some(found)) => error(at, found),
-            _ => error(at, why),
+            ("invalid promql query", None) => error(at, why),
+            _ => {
+                let (at, message) = blame::blame(text, &tokens, &why);
+                error(at, message)
+            }
         }
     })?;
     let root = convert::Converter::new(text, &tokens).tree(&tree)?;

@@ -168,7 +168,21 @@ fn refused_with_a_place() {
         ("up)", "1:3: parse error: unexpected \")\""),
         ("up and\n* 2", "2:1: parse error: unexpected \"*\""),
         ("up 5", "1:4: parse error: unexpected \"5\""),
-        ("rate(up)", "parse error: expected type matrix"),
+        (
+            "1 + rate(up)",
+            "1:10: parse error: expected type range vector in call to function \"rate\", \
+             got instant vector",
+        ),
+        (
+            "sum by (job) (clamp(up, 1,\n up))",
+            "2:2: parse error: expected type scalar in call to function \"clamp\", got instant vector",
+        ),
+        (
+            "max(up) + sum by (job) (1)",
+            "1:25: parse error: expected type instant vector in aggregation expression, got scalar",
+        ),
+        ("up + abs()", "1:6: parse error: expected 1 argument(s) in call to \"abs\", got 0"),
+        ("2 * nope(up)", "1:5: parse error: unknown function with name \"nope\""),
         ("up{job=~\"(\"}", "parse error"),
         ("{job=~\".*\"}", "1:1: parse error: vector selector must contain"),
         ("{job=~\".*\"}[5m]", "1:1: parse error: vector selector must contain"),
@@ -179,7 +193,7 @@ fn refused_with_a_place() {
         ("up[Inf]", "parse error: duration"),
         ("up[99999999999y]", "parse error: duration"),
         ("nope(up)", "parse error"),
-        ("1 == 2", "parse error: comparisons between scalars must use BOOL modifier"),
+        ("1 == 2", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
         ("sum(1)", "parse error"),
         ("topk('x', up)", "parse error"),
     ] {

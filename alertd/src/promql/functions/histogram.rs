@@ -70,6 +70,14 @@ pub(super) fn native_only(call: &Call<'_>) -> Result<Frame, PromqlError> {
     call.vector(0).map(|_| Frame::Vector(Vec::new()))
 }
 
+/// Where names go at once, the series that these notes are about have none any more.
+fn of_metric(call: &Call<'_>, name: &str) -> String {
+    match call.eval.options.delayed_name_removal && !name.is_empty() {
+        true => format!(" for metric name {}", quoted(name)),
+        false => String::new(),
+    }
+}
+
 fn warn_of(call: &Call<'_>, at: usize, quantiles: &[f64]) -> Result<(), PromqlError> {
     for q in quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
         call.eval.warn(call.arg(at)?.start, &bad_quantile(*q));
@@ -89,12 +97,9 @@ fn histograms(call: &Call<'_>, arg: usize) -> Result<Vec<Histogram>, PromqlError
     for row in call.vector(arg)? {
         let bound = row.labels.get("le").unwrap_or("");
         let Some(upper) = float(bound) else {
-            let metric = row.labels.metric_name().unwrap_or("");
-            let text = format!(
-                "bucket label \"le\" is missing or has a malformed value of {} for metric name {}",
-                quoted(bound),
-                quoted(metric)
-            );
+            let text = "bucket label \"le\" is missing or has a malformed value of";
+            let name = row.labels.metric_name().unwrap_or("");
+            let text = format!("{text} {}{}", quoted(bound), of_metric(call, name));
             call.eval.warn(call.arg(arg)?.start, &text);
             continue;
         };
@@ -141,8 +146,8 @@ fn compute(
         if fixed {
             let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-            let name = quoted(&histogram.name);
-            call.eval.inform(call.arg(arg)?.start, &format!("{text} for metric name {name}"));
+            let name = of_metric(call, &histogram.name);
+            call.eval.inform(call.arg(arg)?.start, &format!("{text}{name}"));
         }
         let labels = match extra {
             Some(("", _)) => return Err(failed!("invalid label name \"\"")),
