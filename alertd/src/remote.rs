@@ -3,9 +3,11 @@
 //!
 //! Source: the Prometheus Remote-Write 1.0 and 2.0 specifications.
 
+pub mod config;
 pub mod encode;
 pub mod message;
 pub mod metrics;
+pub mod queue;
 pub mod receive;
 pub mod source;
 pub mod wire;
