@@ -142,7 +142,11 @@ impl App {
             };
             // Whatever can be wrong is found out before the old generation ends.
             let new = reread(&source).map_err(anyhow::Error::from);
-            let new = new.and_then(|new| Ok((generation::github(&core, &new)?, new)));
+            let new = new.and_then(|new| {
+                let github = generation::github(&core, &new)?;
+                core.forward_to(&new.config.remote_write).context("remote_write")?;
+                Ok((github, new))
+            });
             let answer = match new {
                 Ok((github, new)) => {
                     let ending = generation.end(Instant::now() + generation::DRAIN);

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
 use crate::api::evaluate::QueryConfig;
 use crate::notify;
+use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
@@ -36,6 +37,8 @@ pub struct Config {
     pub global: GlobalConfig,
     pub metrics: MetricsConfig,
     pub scrape_configs: Vec<ScrapeConfig>,
+    /// Where everything that is stored is sent too.
+    pub remote_write: Vec<RemoteWriteConfig>,
     /// Prometheus rule files; `*` and `?` stand for characters of the last name.
     pub rule_files: Vec<PathBuf>,
     /// A file in Alertmanager's format; without it alerts are shown and nobody is told.
@@ -93,6 +96,7 @@ impl Default for Config {
             global: GlobalConfig::default(),
             metrics: MetricsConfig::default(),
             scrape_configs: Vec::new(),
+            remote_write: Vec::new(),
             rule_files: Vec::new(),
             notifications: None,
             github: None,
@@ -198,6 +202,7 @@ impl Config {
         pools::check_all(&self.pools, file)?;
         self.actions.check(file)?;
         self.query.check(file)?;
+        remote::check(&self.remote_write, file)?;
         match &self.github {
             Some(github) => github.check(file),
             None if self.pools.is_empty() => Ok(()),
@@ -213,6 +218,7 @@ impl Config {
         self.rule_files.iter_mut().for_each(join);
         self.notifications.iter_mut().for_each(join);
         self.web.start_paths_at(folder);
+        self.remote_write.iter_mut().for_each(|remote| remote.start_paths_at(folder));
         if let Some(source) = &mut self.metrics.prometheus {
             source.http.start_paths_at(folder);
         }

@@ -3,6 +3,7 @@
 mod client;
 mod keys;
 mod oauth;
+mod retry_after;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 pub use client::{ClientError, HttpClient};
 pub use keys::{Keys, split};
+pub use retry_after::retry_after;
 
 /// How to reach an HTTP server and who to say one is; stands among the keys of what uses it, which
 /// reads it with [`split`]. [`HttpClient`] acts on it.

@@ -5,10 +5,12 @@
 
 pub mod config;
 pub mod encode;
+pub mod forward;
 pub mod message;
 pub mod metrics;
 pub mod queue;
 pub mod receive;
+pub mod send;
 pub mod source;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! What outlives a reload: data, store, targets, counters, and the tasks that keep them.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,10 @@ use crate::db::{self, Db};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
-use crate::remote::metrics::ReceiveMetrics;
+use crate::remote::config::RemoteWriteConfig;
+use crate::remote::forward::{Forwarding, Outlet};
+use crate::remote::metrics::{ReceiveMetrics, SendMetrics};
+use crate::remote::queue::QueueError;
 use crate::remote::source::RemoteSource;
 use crate::route::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
@@ -52,6 +56,9 @@ pub(super) struct Core {
     pub(super) tsdb: Arc<Tsdb>,
     /// What stands in the embedded store's place, if so configured.
     pub(super) source: Option<RemoteSource>,
+    /// The one store that everything reads and writes.
+    forward: Arc<Forwarding>,
+    data_dir: PathBuf,
     pub(super) targets: Targets,
     pub(super) queries: Queries,
     pub(super) receiver: Receiver,
@@ -108,7 +115,12 @@ impl Core {
         own.store.opened(&report);
         let remote = loaded.config.metrics.prometheus.as_ref();
         let source = remote.map(|config| RemoteSource::new(config, &mut registry));
-        let store = store(source.as_ref(), &tsdb);
+        let store: Arc<dyn Store> = match &source {
+            Some(source) => Arc::new(source.clone()),
+            None => tsdb.clone(),
+        };
+        let forward = Arc::new(Forwarding::new(store, SendMetrics::new(&mut registry)));
+        let store: Arc<dyn Store> = forward.clone();
         let core = Core {
             outbox: Outbox::new(db.clone()),
             queries: Queries::new(store.clone(), loaded.config.query.clone(), &mut registry),
@@ -129,7 +141,10 @@ impl Core {
             db,
             tsdb,
             source,
+            forward,
+            data_dir: loaded.config.data_dir.clone(),
         };
+        core.forward_to(&loaded.config.remote_write)?;
         core.reloaded(true);
         Ok(core)
     }
@@ -143,7 +158,16 @@ impl Core {
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
-        store(self.source.as_ref(), &self.tsdb)
+        self.forward.clone()
+    }
+
+    /// From now on what is stored is queued for these receivers too.
+    pub(super) fn forward_to(&self, remotes: &[RemoteWriteConfig]) -> Result<(), QueueError> {
+        self.forward.configure(remotes, &self.data_dir)
+    }
+
+    pub(super) fn outlets(&self) -> Arc<[Arc<Outlet>]> {
+        self.forward.outlets()
     }
 
     /// Scraping follows at once.
@@ -190,14 +214,6 @@ impl Core {
             }
         };
         tokio::join!(scraping, watching, maintain(self.tsdb, stop.clone()));
-    }
-}
-
-/// The one store that everything reads and writes.
-fn store(source: Option<&RemoteSource>, tsdb: &Arc<Tsdb>) -> Arc<dyn Store> {
-    match source {
-        Some(source) => Arc::new(source.clone()),
-        None => tsdb.clone(),
     }
 }
 

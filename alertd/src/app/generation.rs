@@ -22,6 +22,7 @@ use crate::model::alert::ActiveAlerts;
 use crate::model::labels::Labels;
 use crate::notify;
 use crate::promql::Options;
+use crate::remote::send;
 use crate::route::{self, Enrich};
 use crate::rules::template::Surroundings;
 use crate::rules::{self, Engine};
@@ -128,21 +129,24 @@ impl Generation {
             sources.spawn(until_end(work, guard()));
         }
 
+        let external_labels = config.global.external_labels.iter();
+        let external_labels = Labels::from_pairs(
+            external_labels.map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        for outlet in core.outlets().iter() {
+            // The two were made from one configuration.
+            let remotes = config.remote_write.iter();
+            for remote in remotes.filter(|remote| remote.name == outlet.name) {
+                let labels = external_labels.clone();
+                let sender = send::run(Arc::clone(outlet), remote.clone(), labels, stop.clone());
+                sources.spawn(until_end(sender, guard()));
+            }
+        }
         let settings = rules::Settings {
             evaluation_interval: config.global.evaluation_interval,
             store_filled_at: core.store_filled_at(&loaded.scrape),
             first_within: eager.then_some(FIRST_EVALUATION),
-            around: Surroundings {
-                external_labels: Labels::from_pairs(
-                    config
-                        .global
-                        .external_labels
-                        .clone()
-                        .into_iter()
-                        .map(|(name, value)| (Arc::<str>::from(name), Arc::<str>::from(value))),
-                ),
-                external_url,
-            },
+            around: Surroundings { external_labels, external_url },
             options: Options {
                 subquery_step: config.global.evaluation_interval,
                 ..Options::default()

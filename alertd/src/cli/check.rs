@@ -60,6 +60,12 @@ async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError>
             Invalid::value(file, "metrics.prometheus", "files that can be used", causes(&error))
         })?;
     }
+    for remote in &loaded.config.remote_write {
+        remote.http.check_files().map_err(|error| {
+            let key = format!("remote_write[{}]", remote.name);
+            Invalid::value(file, key, "files that can be used", causes(&error))
+        })?;
+    }
     loaded.scrape.check_secrets(file)?;
     Ok(loaded)
 }

@@ -1,15 +1,14 @@
 //! One POST to a receiver, and what its answer means. URLs are secrets: errors name the host alone.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::StatusCode;
-use lettre::message::header::{Date, Header};
 use pitcrew_exporter::secret::Secret;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderName};
 use reqwest::{Client, RequestBuilder, Response, Url, redirect};
 
 use super::NotifyError;
-use crate::clock;
+use crate::http_client::retry_after;
 use crate::model::causes::causes;
 use crate::route::receiver::{Credentials, HttpConfig, SecretSource, check_url};
 
@@ -117,17 +116,6 @@ fn classify(
     }
 }
 
-/// Seconds, or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = SystemTime::from(Date::parse(text).ok()?);
-    let at = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    Some(at.saturating_sub(Duration::from_secs_f64(clock::now().seconds().max(0.0))))
-}
-
 /// The start of the answer's body; one that ends early is taken as far as it goes.
 async fn text(mut answer: Response) -> String {
     let mut bytes = Vec::new();
@@ -164,19 +152,6 @@ mod tests {
             let error = classify("host".into(), status, String::new(), None);
             assert_eq!(matches!(error, NotifyError::Busy { .. }), later, "{status}");
         }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert!(read("Fri, 21 Oct 2101 07:28:00 GMT").unwrap() > Duration::from_secs(86_400));
-        assert_eq!(read("soon"), None);
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! What remote write says about itself on `/metrics`.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::Protocol;
 use super::message::Outcome;
+use crate::model::sample::Timestamp;
 
 /// The receiver's counters. Cheap to clone: the values are shared.
 #[derive(Debug, Clone)]
@@ -75,5 +80,131 @@ impl ReceiveMetrics {
                 self.refused.get_or_create(&ReasonLabels { reason }).inc_by(count as u64);
             }
         }
+    }
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The senders' counters, each by receiver. Cheap to clone: the values are shared.
+#[derive(Debug, Clone)]
+pub struct SendMetrics {
+    sent: Family<RemoteLabels, Counter>,
+    retried: Family<RemoteLabels, Counter>,
+    dropped: Family<DropLabels, Counter>,
+    bytes: Family<RemoteLabels, Counter>,
+    pending: Family<RemoteLabels, Gauge>,
+    queue_bytes: Family<RemoteLabels, Gauge>,
+    shards: Family<RemoteLabels, Gauge>,
+    newest_in: Family<RemoteLabels, Seconds>,
+    newest_sent: Family<RemoteLabels, Seconds>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RemoteLabels {
+    remote: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    remote: Arc<str>,
+    reason: &'static str,
+}
+
+/// One receiver's share of them.
+#[derive(Debug, Clone)]
+pub struct RemoteMetrics {
+    all: SendMetrics,
+    remote: Arc<str>,
+}
+
+impl SendMetrics {
+    pub fn new(registry: &mut Registry) -> SendMetrics {
+        let metrics = SendMetrics {
+            sent: Family::default(),
+            retried: Family::default(),
+            dropped: Family::default(),
+            bytes: Family::default(),
+            pending: Family::default(),
+            queue_bytes: Family::default(),
+            shards: Family::default(),
+            newest_in: Family::default(),
+            newest_sent: Family::default(),
+        };
+        let name = |rest: &str| format!("pitcrew_alertd_remote_write_{rest}");
+        for (rest, help, family) in [
+            ("sent_samples", "Samples that the receiver took", &metrics.sent),
+            ("retried_samples", "Samples that were sent again after an error", &metrics.retried),
+            ("sent_bytes", "Bytes of requests that the receiver took, compressed", &metrics.bytes),
+        ] {
+            registry.register(name(rest), help, family.clone());
+        }
+        registry.register(
+            name("dropped_samples"),
+            "Samples that will not be sent any more, by reason",
+            metrics.dropped.clone(),
+        );
+        for (rest, help, family) in [
+            ("pending_samples", "Samples that wait in the queue on disk", &metrics.pending),
+            ("queue_bytes", "Size of the queue on disk", &metrics.queue_bytes),
+            ("shards", "Requests that may be under way at a time", &metrics.shards),
+        ] {
+            registry.register(name(rest), help, family.clone());
+        }
+        for (rest, help, family) in [
+            ("queued_timestamp", "Newest timestamp that was queued, unixtime", &metrics.newest_in),
+            ("sent_timestamp", "Newest timestamp that was sent, unixtime", &metrics.newest_sent),
+        ] {
+            registry.register_with_unit(name(rest), help, Unit::Seconds, family.clone());
+        }
+        metrics
+    }
+
+    pub fn of(&self, remote: &str) -> RemoteMetrics {
+        RemoteMetrics { all: self.clone(), remote: remote.into() }
+    }
+}
+
+impl RemoteMetrics {
+    pub fn sent(&self, samples: usize, bytes: usize, newest: Timestamp) {
+        self.all.sent.get_or_create(&self.labels()).inc_by(samples as u64);
+        self.all.bytes.get_or_create(&self.labels()).inc_by(bytes as u64);
+        raise(&self.all.newest_sent.get_or_create(&self.labels()), newest);
+    }
+
+    pub fn retried(&self, samples: usize) {
+        self.all.retried.get_or_create(&self.labels()).inc_by(samples as u64);
+    }
+
+    pub fn dropped(&self, reason: &'static str, samples: u64) {
+        if samples > 0 {
+            let labels = DropLabels { remote: Arc::clone(&self.remote), reason };
+            self.all.dropped.get_or_create(&labels).inc_by(samples);
+        }
+    }
+
+    pub fn came_in(&self, newest: Timestamp) {
+        raise(&self.all.newest_in.get_or_create(&self.labels()), newest);
+    }
+
+    /// Samples and bytes.
+    pub fn queue(&self, (samples, bytes): (u64, u64)) {
+        let number = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        self.all.pending.get_or_create(&self.labels()).set(number(samples));
+        self.all.queue_bytes.get_or_create(&self.labels()).set(number(bytes));
+    }
+
+    pub fn shards(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.all.shards.get_or_create(&self.labels()).set(count);
+    }
+
+    fn labels(&self) -> RemoteLabels {
+        RemoteLabels { remote: Arc::clone(&self.remote) }
+    }
+}
+
+fn raise(gauge: &Seconds, to: Timestamp) {
+    if gauge.get() < to.seconds() {
+        gauge.set(to.seconds());
     }
 }

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -57,7 +58,7 @@ pub struct QueueError {
 #[derive(Debug)]
 pub struct Queue {
     folder: PathBuf,
-    limit: u64,
+    limit: AtomicU64,
     state: Mutex<State>,
     grown: Notify,
 }
@@ -130,8 +131,12 @@ impl Queue {
         let last = segments.back().map_or(0, |last| last.number);
         let file = segment::open(folder, last).map_err(failed("open"))?;
         let state = State { segments, file, position, delivered, shards, unsynced: false };
-        let queue =
-            Queue { folder: folder.into(), limit, state: Mutex::new(state), grown: Notify::new() };
+        let queue = Queue {
+            folder: folder.into(),
+            limit: AtomicU64::new(limit),
+            state: Mutex::new(state),
+            grown: Notify::new(),
+        };
         Ok((queue, lost))
     }
 
@@ -141,7 +146,8 @@ impl Queue {
     /// When it could not be written; nothing of it is left then.
     pub fn push(&self, payload: &[u8], samples: u32) -> io::Result<Lost> {
         let record = segment::encode(payload, samples)?;
-        let size = (self.limit / SEGMENTS).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
+        let limit = self.limit.load(Ordering::Relaxed);
+        let size = (limit / SEGMENTS).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
         let mut state = self.state();
         if state.segments.back().is_some_and(|last| last.bytes >= size) {
             state.rotate(&self.folder)?;
@@ -156,7 +162,7 @@ impl Queue {
         last.bytes += record.len() as u64;
         last.samples += u64::from(samples);
         state.unsynced = true;
-        let lost = state.make_room(&self.folder, self.limit);
+        let lost = state.make_room(&self.folder, limit);
         drop(state);
         self.grown.notify_one();
         lost
@@ -224,6 +230,11 @@ impl Queue {
     pub fn position(&self) -> (Place, u32) {
         let state = self.state();
         (state.delivered, state.shards)
+    }
+
+    /// Bytes that it may hold from the next push on.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Samples that wait, and the bytes of all segments.
