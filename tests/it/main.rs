@@ -17,6 +17,7 @@ mod notify;
 mod peers;
 mod pools;
 mod promql;
+mod remote;
 mod restart;
 mod rules;
 mod runner;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::{Protocol, V1_MESSAGE, V2_MESSAGE};
 use crate::http_client::{HttpClientConfig, split};
 use crate::model::labels::Labels;
+use crate::relabel::Rule;
 
 /// Least and most of `queue_config.max_queue_mib`.
 const QUEUE_MIB: std::ops::RangeInclusive<u64> = 16..=1024 * 1024;
@@ -29,6 +30,9 @@ pub struct RemoteWriteConfig {
     /// Longest wait for one answer.
     #[serde(default = "half_a_minute", with = "duration")]
     pub remote_timeout: Duration,
+    /// Applied to each series, `external_labels` included, before it is sent.
+    #[serde(default)]
+    pub write_relabel_configs: Vec<Rule>,
     /// Further headers of each request.
     #[serde(default)]
     headers: BTreeMap<String, String>,

@@ -12,10 +12,12 @@ use super::super::{Protocol, message};
 use crate::model::labels::Labels;
 use crate::model::querier::Appended;
 use crate::model::sample::{Sample, Timestamp};
+use crate::relabel::{self, Rule};
 
 /// What is done to samples between the queue and the shards.
 pub(super) struct Divider {
     external_labels: Labels,
+    rules: Vec<Rule>,
     /// Zero for no limit.
     age_limit: Duration,
     most: usize,
@@ -42,6 +44,7 @@ impl Divider {
     pub(super) fn new(config: &RemoteWriteConfig, external_labels: Labels) -> Divider {
         Divider {
             external_labels,
+            rules: config.write_relabel_configs.clone(),
             age_limit: config.queue_config.sample_age_limit,
             most: config.queue_config.max_samples_per_send,
         }
@@ -62,7 +65,7 @@ impl Divider {
 
     /// The same record gives the same parts, whenever it is divided among as many shards.
     fn divide(&self, record: &Record, shards: usize, now: Timestamp) -> Loaded {
-        let (mut old, mut broken) = (0, 0);
+        let (mut old, mut broken, mut unwanted) = (0, 0, 0);
         let samples = decode(&record.payload).unwrap_or_else(|| {
             error!("a part of the queue cannot be read, its samples are gone");
             broken = (record.samples as usize).max(1);
@@ -83,6 +86,10 @@ impl Divider {
                 true => labels,
                 false => self.external_labels.overlaid(&labels),
             };
+            let Some(labels) = relabel::apply(&self.rules, &labels) else {
+                unwanted += 1;
+                continue;
+            };
             let shard = (labels.fingerprint().0 % shards as u64) as usize;
             let Some(samples) = open.get_mut(shard) else { continue };
             samples.push((labels, sample));
@@ -92,7 +99,7 @@ impl Divider {
         }
         let rest = open.into_iter().enumerate().filter(|(_, samples)| !samples.is_empty());
         parts.extend(rest.map(|(shard, samples)| Part { shard, samples }));
-        let dropped = vec![("too_old", old), ("broken", broken)];
+        let dropped = vec![("too_old", old), ("broken", broken), ("relabelled", unwanted)];
         Loaded { end: record.end, samples: record.samples, parts, dropped }
     }
 }
@@ -169,10 +176,22 @@ mod tests {
     fn what_is_left_out_is_counted() {
         let divider = divider("{ url: 'http://a', queue_config: { sample_age_limit: 10s } }");
         let loaded = divider.divide(&record(100), 1, Timestamp(10_050));
-        assert_eq!(loaded.dropped, [("too_old", 50), ("broken", 0)]);
+        assert_eq!(loaded.dropped, [("too_old", 50), ("broken", 0), ("relabelled", 0)]);
         assert_eq!(loaded.parts[0].samples.len(), 50);
         let broken = Record { payload: b"hello".to_vec(), ..record(3) };
         let loaded = divider.divide(&broken, 1, Timestamp(0));
-        assert_eq!((loaded.parts, loaded.dropped), (vec![], vec![("too_old", 0), ("broken", 3)]));
+        assert_eq!(loaded.dropped, [("too_old", 0), ("broken", 3), ("relabelled", 0)]);
+        assert_eq!(loaded.parts, []);
+
+        let divider = self::divider(
+            "{ url: 'http://a', write_relabel_configs: [
+               { source_labels: [site, __name__], regex: a;m1, action: drop },
+               { regex: own, action: labeldrop } ] }",
+        );
+        let loaded = divider.divide(&record(70), 1, Timestamp(0));
+        assert_eq!(loaded.dropped, [("too_old", 0), ("broken", 0), ("relabelled", 10)]);
+        let named = |name: &str| Labels::from_pairs([("__name__", name), ("site", "a")]);
+        let samples = &loaded.parts[0].samples;
+        assert_eq!((samples.len(), &samples[1].0), (60, &named("m2")));
     }
 }
