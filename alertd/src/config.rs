@@ -10,9 +10,11 @@ use pitcrew_exporter::github::config::GithubConfig;
 use pitcrew_exporter::github::error::GithubError;
 use pitcrew_exporter::server::{ServerError, WebConfig};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
 use crate::api::evaluate::QueryConfig;
+use crate::api::masked;
 use crate::notify;
 use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
@@ -115,6 +117,10 @@ pub struct Loaded {
     pub scrape: Settings,
     pub groups: Vec<GroupSpec>,
     pub notifications: Arc<Notifications>,
+    /// The file, as far as there is one.
+    pub file: PathBuf,
+    /// What stands in it, without secrets.
+    pub shown: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -144,15 +150,19 @@ pub struct Overrides {
 /// Reads alertd.yaml and every file that it names; relative paths begin at its folder, those of
 /// `overrides` at the working directory.
 pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
-    let mut config: Config = yaml::load(file)?;
+    let text = yaml::read(file)?;
+    let mut config: Config = yaml::parse(file, &text)?;
+    let mut shown: Map<String, Value> = yaml::parse(file, &text)?;
     config.start_paths_at(file.parent().unwrap_or(Path::new("")));
     if let Some(listen) = &overrides.listen {
         config.listen.clone_from(listen);
+        shown.insert("listen".to_owned(), listen.as_str().into());
     }
     if let Some(data_dir) = &overrides.data_dir {
         config.data_dir.clone_from(data_dir);
+        shown.insert("data_dir".to_owned(), data_dir.to_string_lossy().into());
     }
-    config.load(file)
+    Ok(Loaded { shown: masked::yaml(shown.into()), ..config.load(file)? })
 }
 
 impl Config {
@@ -175,7 +185,8 @@ impl Config {
             None => Notifications::none(),
         };
         let notifications = Arc::new(notifications);
-        Ok(Loaded { scrape, groups, notifications, config: self })
+        let (file, shown) = (file.to_owned(), String::new());
+        Ok(Loaded { scrape, groups, notifications, config: self, file, shown })
     }
 
     fn check(&self, file: &Path) -> Result<(), Invalid> {

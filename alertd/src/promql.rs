@@ -15,7 +15,7 @@ mod sum;
 pub mod syntax;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 pub use crate::model::engine::{Answer, Value};
@@ -41,6 +41,17 @@ pub struct Options {
     pub delayed_name_removal: bool,
     /// Set from outside to stop the evaluation (time-out, client gone).
     pub cancel: Arc<AtomicBool>,
+    /// Filled at the end of the evaluation.
+    pub usage: Arc<Usage>,
+}
+
+/// What an evaluation took.
+#[derive(Debug, Default)]
+pub struct Usage {
+    /// Samples that the selectors found, each counted at every step that used it.
+    pub found: AtomicU64,
+    /// Samples that were loaded or made, as they count against `max_samples`.
+    pub held: AtomicU64,
 }
 
 impl Default for Options {
@@ -51,6 +62,7 @@ impl Default for Options {
             subquery_step: Duration::from_secs(60),
             delayed_name_removal: false,
             cancel: Arc::default(),
+            usage: Arc::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod exposition;
+pub mod metadata;
 pub mod metrics;
 pub mod targets;
 

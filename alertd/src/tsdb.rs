@@ -3,6 +3,7 @@
 mod append;
 pub mod block;
 mod bytes;
+pub mod cardinality;
 mod checkpoint;
 mod chunk;
 mod cut;

@@ -10,6 +10,7 @@ mod deploy;
 mod differential;
 mod failover;
 mod github;
+mod grafana;
 mod host;
 mod licences;
 mod lifecycle;

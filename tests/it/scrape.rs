@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew_alertd::api::evaluate::{Queries, QueryConfig};
-use pitcrew_alertd::api::{buildinfo, query, series, targets as targets_api};
+use pitcrew_alertd::api::{query, series, targets as targets_api};
 use pitcrew_alertd::model::querier::Store;
 use pitcrew_alertd::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
 use pitcrew_alertd::scrape::metrics::ScrapeMetrics;
@@ -61,8 +61,7 @@ impl Scraper {
         let targets = Targets::default();
         let router = query::routes(queries.clone())
             .merge(series::routes(queries))
-            .merge(targets_api::routes(targets.clone()))
-            .merge(buildinfo::routes());
+            .merge(targets_api::routes(targets.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -19,6 +19,11 @@ pub enum ApiError {
     Execution(String),
     #[error("{0}")]
     TimeOut(String),
+    #[error("query was canceled")]
+    Canceled,
+    /// A bound on what one request may take.
+    #[error("{0}")]
+    Limit(Limit),
     #[error("{0}")]
     NotFound(String),
     /// Somebody else must act first; `cause` is for the log.
@@ -27,6 +32,43 @@ pub enum ApiError {
     /// A defect of ours; `cause` is for the log.
     #[error("internal error")]
     Internal { cause: String },
+}
+
+/// Which bound a request ran into; the text begins as Prometheus' own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    #[error("query timed out in expression evaluation")]
+    Time,
+    #[error("query timed out in query queue")]
+    Concurrency,
+    #[error(
+        "query processing would load too many samples into memory in query execution: \
+         more than {0}, which is query.max_samples"
+    )]
+    Samples(usize),
+    #[error("query would touch more than {0} series, which is query.max_series")]
+    Series(usize),
+    #[error(
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query \
+         resolution (?step=XX)"
+    )]
+    Resolution,
+}
+
+impl Limit {
+    pub const ALL: [Limit; 5] =
+        [Limit::Time, Limit::Concurrency, Limit::Samples(0), Limit::Series(0), Limit::Resolution];
+
+    /// As a metric's label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Limit::Time => "time",
+            Limit::Concurrency => "concurrency",
+            Limit::Samples(_) => "samples",
+            Limit::Series(_) => "series",
+            Limit::Resolution => "resolution",
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -49,11 +91,10 @@ impl ApiError {
             PromqlError::Parse { .. } | PromqlError::Unsupported { .. } => {
                 ApiError::parameter(parameter, error)
             }
-            PromqlError::Cancelled => ApiError::TimeOut(error.to_string()),
+            PromqlError::Cancelled => ApiError::Canceled,
             PromqlError::Store(error) => error.into(),
-            PromqlError::Execution(_) | PromqlError::TooManySamples { .. } => {
-                ApiError::Execution(error.to_string())
-            }
+            PromqlError::TooManySamples { limit } => ApiError::Limit(Limit::Samples(limit)),
+            PromqlError::Execution(_) => ApiError::Execution(error.to_string()),
         }
     }
 
@@ -62,11 +103,26 @@ impl ApiError {
         self.shape().1
     }
 
+    /// The bound that it ran into.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            ApiError::Limit(limit) => Some(*limit),
+            _ => None,
+        }
+    }
+
     fn shape(&self) -> (StatusCode, &'static str) {
         match self {
-            ApiError::BadData(_) => (StatusCode::BAD_REQUEST, "bad_data"),
-            ApiError::Execution(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
-            ApiError::TimeOut(_) => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            ApiError::BadData(_) | ApiError::Limit(Limit::Resolution) => {
+                (StatusCode::BAD_REQUEST, "bad_data")
+            }
+            ApiError::Execution(_) | ApiError::Limit(Limit::Samples(_) | Limit::Series(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "execution")
+            }
+            ApiError::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
+            ApiError::TimeOut(_) | ApiError::Limit(Limit::Time | Limit::Concurrency) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "timeout")
+            }
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ApiError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             ApiError::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -77,11 +133,12 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
         match error {
-            StoreError::TooManySamples { .. }
-            | StoreError::TooManySeries { .. }
-            | StoreError::Execution(_) => ApiError::Execution(error.to_string()),
+            StoreError::TooManySamples { limit } => ApiError::Limit(Limit::Samples(limit)),
+            StoreError::TooManySeries { limit } => ApiError::Limit(Limit::Series(limit)),
+            StoreError::Execution(why) => ApiError::Execution(why),
             StoreError::BadData(why) => ApiError::BadData(why),
-            StoreError::TimedOut(_) | StoreError::Cancelled => ApiError::TimeOut(error.to_string()),
+            StoreError::TimedOut(why) => ApiError::TimeOut(why),
+            StoreError::Cancelled => ApiError::Canceled,
             StoreError::Unavailable(cause) => {
                 ApiError::Unavailable { public: "store is not available", cause }
             }

@@ -42,15 +42,16 @@ impl Params {
         self.0.iter().filter(move |(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
+    /// A time that may be absent.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let wrong = || format!("cannot parse {text:?} to a valid timestamp");
+        let wrong = || format!("Invalid time value for '{name}': {}", no_timestamp(text));
         parse_time(text).map(Some).ok_or_else(|| ApiError::parameter(name, wrong()))
     }
 
     pub fn needed_time(&self, name: &str) -> Result<Timestamp, ApiError> {
-        let wrong = || ApiError::parameter(name, "cannot parse \"\" to a valid timestamp");
-        self.time(name)?.ok_or_else(wrong)
+        let text = self.get(name).unwrap_or("");
+        parse_time(text).ok_or_else(|| ApiError::parameter(name, no_timestamp(text)))
     }
 
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, ApiError> {
@@ -58,14 +59,86 @@ impl Params {
         let wrong = || format!("cannot parse {text:?} to a valid duration");
         parse_duration(text).map(Some).ok_or_else(|| ApiError::parameter(name, wrong()))
     }
+
+    /// How many entries an answer may have; 0 or nothing for all of them.
+    pub fn limit(&self) -> Result<Cut, ApiError> {
+        let Some(text) = self.get("limit") else { return Ok(Cut(usize::MAX)) };
+        match text.parse::<i64>() {
+            Ok(0) => Ok(Cut(usize::MAX)),
+            Ok(limit) => usize::try_from(limit)
+                .map(Cut)
+                .map_err(|_| ApiError::parameter("limit", "limit must be non-negative")),
+            Err(_) => {
+                let why = format!("cannot parse {text:?} to a valid number");
+                Err(ApiError::parameter("limit", why))
+            }
+        }
+    }
+
+    /// As `limit`, for the resources where Prometheus takes any whole number and says less.
+    pub fn count(&self, name: &str) -> Result<Option<usize>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match text.parse::<i64>() {
+            Ok(count) => Ok(usize::try_from(count).ok()),
+            Err(_) => Err(ApiError::BadData(format!("{name} must be a number"))),
+        }
+    }
+
+    /// `true` or `false`; absent is false.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => {
+                let why = format!("expected true or false, found {other:?}");
+                Err(ApiError::parameter(name, why))
+            }
+        }
+    }
 }
+
+/// What Prometheus says where a limit cut an answer short.
+pub const CUT: &str = "results truncated due to limit";
+
+/// How many entries of an answer are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut(pub usize);
+
+/// An answer, and whether it is all there is.
+#[derive(Debug)]
+pub struct Limited<T> {
+    pub kept: T,
+    pub cut: bool,
+}
+
+impl Cut {
+    pub fn apply<T>(self, mut list: Vec<T>) -> Limited<Vec<T>> {
+        let cut = list.len() > self.0;
+        list.truncate(self.0);
+        Limited { kept: list, cut }
+    }
+}
+
+fn no_timestamp(text: &str) -> String {
+    format!("cannot parse {text:?} to a valid timestamp")
+}
+
+/// Far enough away for everything; sums with a lookback cannot overflow.
+pub const EVER: (Timestamp, Timestamp) = (Timestamp(i64::MIN / 4), Timestamp(i64::MAX / 4));
+
+/// The ends of time as Prometheus' own client writes them.
+const ENDS: [(&str, Timestamp); 2] =
+    [("-292273086-05-16T16:47:06Z", EVER.0), ("292277025-08-18T07:12:54.999999999Z", EVER.1)];
 
 /// Unix seconds with a fraction, or RFC 3339.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     match text.parse::<f64>() {
         // Further away than any calendar: the sums of an evaluation must not overflow.
         Ok(seconds) => (seconds.abs() < 1e13).then(|| Timestamp::from_seconds(seconds)),
-        Err(_) => Timestamp::parse_rfc3339(text),
+        Err(_) => match ENDS.iter().find(|(end, _)| *end == text) {
+            Some((_, at)) => Some(*at),
+            None => Timestamp::parse_rfc3339(text),
+        },
     }
 }
 
@@ -91,6 +164,8 @@ mod tests {
             ("inf", None),
             ("1e300", None),
             ("now", None),
+            ("-292273086-05-16T16:47:06Z", Some(EVER.0.0)),
+            ("292277025-08-18T07:12:54.999999999Z", Some(EVER.1.0)),
         ] {
             assert_eq!(parse_time(text), want.map(Timestamp), "{text}");
         }
@@ -104,6 +179,24 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), want.map(Duration::from_millis), "{text}");
         }
+    }
+
+    #[test]
+    fn limits() {
+        let params = |value: &str| Params(vec![("limit".to_owned(), value.to_owned())]);
+        for (text, want) in [("", usize::MAX), ("0", usize::MAX), ("2", 2)] {
+            assert_eq!(params(text).limit().unwrap(), Cut(want), "{text}");
+        }
+        for (text, want) in [("-1", "limit must be non-negative"), ("x", "\"limit\": cannot parse")]
+        {
+            let error = params(text).limit().unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+        }
+        assert_eq!(params("-1").count("limit").unwrap(), None);
+        assert!(params("x").count("limit").is_err());
+        let Limited { kept, cut } = Cut(2).apply(vec![1, 2, 3]);
+        assert_eq!((kept, cut), (vec![1, 2], true));
+        assert!(!Cut(3).apply(vec![1, 2, 3]).cut);
     }
 
     #[test]

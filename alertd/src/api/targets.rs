@@ -1,5 +1,7 @@
 //! `/api/v1/targets`: what is scraped and how that goes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -13,14 +15,25 @@ use crate::model::sample::Timestamp;
 use crate::scrape::targets::{Health, TargetStatus, Targets};
 
 pub fn routes(targets: Targets) -> Router {
-    Router::new().route("/api/v1/targets", get(list)).with_state(targets)
+    Router::new()
+        .route("/api/v1/targets", get(list))
+        .route("/api/v1/scrape_pools", get(pools))
+        .with_state(targets)
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
     active_targets: Vec<Target>,
     dropped_targets: Vec<Dropped>,
+    /// By job.
+    dropped_target_counts: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pools {
+    scrape_pools: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,21 +61,31 @@ struct Target {
 }
 
 async fn list(State(targets): State<Targets>, params: Params) -> Json<Success<List>> {
-    let wanted = |kind| params.get("state").is_none_or(|state| ["any", kind].contains(&state));
+    let state = params.get("state").unwrap_or("any").to_ascii_lowercase();
+    let wanted = |kind: &str| kind == state || !["active", "dropped"].contains(&state.as_str());
     let pool = params.get("scrapePool");
     let of_pool = |job: &str| pool.is_none_or(|pool| job == pool);
-    let mut list = List { active_targets: Vec::new(), dropped_targets: Vec::new() };
-    if wanted("active") {
-        let active = targets.snapshot().into_iter().filter(|of| of_pool(&of.job_name));
-        list.active_targets = active.map(target).collect();
-    }
+    let mut list = List::default();
+    let active = targets.snapshot().into_iter().filter(|of| of_pool(&of.job_name));
+    list.active_targets = active.map(target).collect();
     if wanted("dropped") {
-        let dropped = targets.dropped().into_iter().filter(|(job, _)| of_pool(job));
-        let shown =
-            dropped.map(|(job, labels)| Dropped { discovered_labels: labels, scrape_pool: job });
-        list.dropped_targets = shown.collect();
+        let jobs = list.active_targets.iter().map(|of| (of.scrape_pool.clone(), 0));
+        list.dropped_target_counts = jobs.collect();
+        for (job, labels) in targets.dropped().into_iter().filter(|(job, _)| of_pool(job)) {
+            *list.dropped_target_counts.entry(job.clone()).or_default() += 1;
+            list.dropped_targets.push(Dropped { discovered_labels: labels, scrape_pool: job });
+        }
+    }
+    if !wanted("active") {
+        list.active_targets.clear();
     }
     success(list)
+}
+
+async fn pools(State(targets): State<Targets>) -> Json<Success<Pools>> {
+    let active = targets.snapshot().into_iter().map(|of| of.job_name);
+    let dropped = targets.dropped().into_iter().map(|(job, _)| job);
+    success(Pools { scrape_pools: active.chain(dropped).collect() })
 }
 
 fn target(of: TargetStatus) -> Target {

@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use crate::actions::metrics::ActionMetrics;
+use crate::api::about::Reloaded;
 use crate::api::evaluate::Queries;
 use crate::api::write::Receiver;
 use crate::backup::snapshot::Snapshots;
@@ -180,6 +181,17 @@ impl Core {
         if well {
             self.own.reload_timestamp.set(exporter_clock::unix_seconds());
         }
+    }
+
+    pub(super) fn reload_state(&self) -> Reloaded {
+        Reloaded {
+            well: self.own.reload_successful.get() == 1,
+            at: Timestamp::from_seconds(self.own.reload_timestamp.get()),
+        }
+    }
+
+    pub(super) fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// alertd's own metrics, as of now.

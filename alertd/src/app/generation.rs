@@ -162,7 +162,8 @@ impl Generation {
             active,
             core.rules.clone(),
         )?;
-        let router = web::router(core, &engine.view(), watching, pools, command, anonymous);
+        core.queries.set_subquery_step(config.global.evaluation_interval);
+        let router = web::router(core, loaded, &engine.view(), watching, pools, command, anonymous);
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

@@ -9,27 +9,42 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use pitcrew_exporter::config::duration;
 use pitcrew_exporter::exposition::{Format, render};
 use tokio::sync::{mpsc, oneshot, watch};
 use tower::ServiceExt;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
 use super::Reload;
 use super::core::Core;
 use crate::actions::Command;
 use crate::actions::view::PoolsView;
 use crate::api;
+use crate::api::about::{About, query_flags};
+use crate::api::evaluate::Turn;
 use crate::api::write::Anonymous;
 use crate::clock;
+use crate::config::Loaded;
 use crate::model::alert::ActiveAlerts;
-use crate::model::querier::Querier;
-use crate::promql::Options;
 use crate::remote::source::RemoteSource;
 use crate::rules::status::View;
 
 /// A POST there asks a question; it changes nothing.
 /// Writes are let through here too: who may write is looked at where they go (`api/write.rs`).
-pub(super) const READING_POSTS: [&str; 5] =
-    ["/api/v1/query", "/api/v1/query_range", "/api/v1/labels", "/api/v1/series", "/api/v1/write"];
+pub(super) const READING_POSTS: [&str; 7] = [
+    "/api/v1/query",
+    "/api/v1/query_range",
+    "/api/v1/query_exemplars",
+    "/api/v1/format_query",
+    "/api/v1/labels",
+    "/api/v1/series",
+    "/api/v1/write",
+];
+
+/// Answers from this size on are compressed for who takes that; below it costs more than it saves.
+const COMPRESS_FROM: u16 = 4096;
 
 /// Nothing but the page's own style; no script, no frame, no form target elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; \
@@ -79,12 +94,18 @@ impl Front {
             .route("/-/reload", post(reload))
             .with_state(reloads)
             .fallback(pass_on)
+            .layer(
+                CompressionLayer::new()
+                    .quality(CompressionLevel::Fastest)
+                    .compress_when(SizeAbove::new(COMPRESS_FROM)),
+            )
     }
 }
 
 /// Everything that one generation answers.
 pub(super) fn router(
     core: &Core,
+    loaded: &Loaded,
     rules: &View,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
@@ -92,19 +113,46 @@ pub(super) fn router(
     anonymous_writes: Anonymous,
 ) -> Router {
     let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
-    Router::new()
+    let router = Router::new()
         .route("/", get(html))
         .route("/status.json", get(json))
         .with_state(page)
         .merge(api::query::routes(core.queries.clone()))
         .merge(api::series::routes(core.queries.clone()))
         .merge(api::targets::routes(core.targets.clone()))
-        .merge(api::buildinfo::routes())
+        .merge(api::metadata::routes(core.targets.clone()))
+        .merge(api::cardinality::routes(core.queries.clone(), core.tsdb.clone()))
+        .merge(api::format::routes())
+        .merge(api::about::routes(about(core, loaded)))
         .merge(api::rules::routes(rules.clone()))
         .merge(api::runbooks::routes())
         .merge(api::write::routes(core.receiver.clone(), anonymous_writes))
         .merge(api::pools::routes(pools, core.db.clone(), commands))
-        .merge(api::backup::routes(core.snapshots.clone(), core.restart.clone()))
+        .merge(api::backup::routes(core.snapshots.clone(), core.restart.clone()));
+    api::with_fallbacks(router)
+}
+
+fn about(core: &Core, loaded: &Loaded) -> About {
+    let config = &loaded.config;
+    let retention = duration::format(config.metrics.embedded.retention);
+    let external = || format!("http://{}", config.listen);
+    let reloaded = core.clone();
+    About {
+        started: core.began(),
+        yaml: loaded.shown.clone(),
+        flags: [
+            ("config.file", loaded.file.to_string_lossy().into_owned()),
+            ("storage.tsdb.path", config.data_dir.to_string_lossy().into_owned()),
+            ("storage.tsdb.retention.time", retention.clone()),
+            ("web.external-url", config.external_url.clone().unwrap_or_else(external)),
+            ("web.listen-address", config.listen.clone()),
+        ]
+        .into_iter()
+        .chain(query_flags(&config.query))
+        .collect(),
+        retention,
+        reloaded: Arc::new(move || reloaded.reload_state()),
+    }
 }
 
 struct Page {
@@ -116,8 +164,7 @@ struct Page {
 impl Page {
     async fn status(&self) -> api::status::Status {
         let (targets, now) = (self.core.targets.snapshot(), clock::now());
-        let rows =
-            move |store: &dyn Querier, _: &Options| Ok(api::fleet::rows(&targets, store, now)?);
+        let rows = move |turn: &Turn<'_>| Ok(api::fleet::rows(&targets, turn.store, now)?);
         let rows = self.core.queries.run(Some(PAGE_PATIENCE), rows).await;
         // After the store was asked: what it said then is part of it.
         let source = self.core.source.as_ref().map(|source| source.condition().into());

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pitcrew_exporter::config as exporter;
-use pitcrew_exporter::config::yaml;
+use pitcrew_exporter::config::{duration, yaml};
 use pitcrew_exporter::server::{self, Bound, WebConfig};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::state_dir;
+use crate::api::masked;
 use crate::app::{self, App, Source, Start};
 use crate::config::{Config, DEFAULT_LISTEN, Loaded};
 use crate::route::config::Notifications;
@@ -90,6 +92,20 @@ fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loa
     config.global.scrape_interval = INTERVAL;
     config.global.evaluation_interval = INTERVAL;
     let scrape = Settings::new(config.global.clone(), config.scrape_configs.clone(), file)?;
-    let notifications = Notifications::none().into();
-    Ok(Loaded { scrape, groups: rules::bundled()?, notifications, config })
+    let jobs = config.scrape_configs.iter().map(|job| {
+        let targets: Vec<_> = job.static_configs.iter().map(|group| &group.targets).collect();
+        let groups = targets.iter().map(|targets| json!({ "targets": targets }));
+        json!({ "job_name": job.job_name, "static_configs": groups.collect::<Vec<_>>() })
+    });
+    let shown = masked::yaml(json!({
+        "listen": listen,
+        "data_dir": data_dir.to_string_lossy(),
+        "global": {
+            "scrape_interval": duration::format(INTERVAL),
+            "evaluation_interval": duration::format(INTERVAL),
+        },
+        "scrape_configs": jobs.collect::<Vec<_>>(),
+    }));
+    let (notifications, file) = (Notifications::none().into(), PathBuf::new());
+    Ok(Loaded { scrape, groups: rules::bundled()?, notifications, config, file, shown })
 }

@@ -64,6 +64,9 @@ pub(super) struct Evaluator<'a> {
     pub(super) query: Query,
     /// Samples in memory at present.
     held: Cell<usize>,
+    /// Most that were in memory at one time.
+    peak: Cell<usize>,
+    found: Cell<usize>,
     warnings: RefCell<BTreeSet<String>>,
     infos: RefCell<BTreeSet<String>>,
 }
@@ -120,6 +123,8 @@ impl<'a> Evaluator<'a> {
             options,
             query,
             held: Cell::new(0),
+            peak: Cell::new(0),
+            found: Cell::new(0),
             warnings: RefCell::default(),
             infos: RefCell::default(),
         }
@@ -260,8 +265,14 @@ impl<'a> Evaluator<'a> {
     fn hold_only(&self, before: usize, samples: usize) -> Result<(), PromqlError> {
         let held = before.saturating_add(samples);
         self.held.set(held);
+        self.peak.set(self.peak.get().max(held));
         let limit = self.options.max_samples;
         if held > limit { Err(PromqlError::TooManySamples { limit }) } else { Ok(()) }
+    }
+
+    /// Counts samples that a selector found for one step.
+    pub(super) fn found(&self, samples: usize) {
+        self.found.set(self.found.get().saturating_add(samples));
     }
 
     pub(super) fn check_cancelled(&self) -> Result<(), PromqlError> {
@@ -282,6 +293,9 @@ impl<'a> Evaluator<'a> {
     }
 
     pub(super) fn into_notes(self) -> (Vec<String>, Vec<String>) {
+        let usage = &self.options.usage;
+        usage.found.store(self.found.get() as u64, Ordering::Relaxed);
+        usage.held.store(self.peak.get() as u64, Ordering::Relaxed);
         let list = |notes: RefCell<BTreeSet<String>>| notes.into_inner().into_iter().collect();
         (list(self.warnings), list(self.infos))
     }

@@ -81,7 +81,8 @@ impl Evaluator<'_> {
                 .filter(|sample| !is_stale(sample.value))
                 .map_or(absent(), |sample| pick(*sample))
         });
-        let values = values.collect();
+        let values: Vec<_> = values.collect();
+        self.found(values.iter().filter(|value| !is_absent(**value)).count());
         Ok(Row { labels: series.labels, drop_name: false, values })
     }
 
@@ -139,6 +140,7 @@ impl Evaluator<'_> {
                     low += 1;
                 }
                 let samples = series.samples.get(low..high).unwrap_or(&[]);
+                self.found(samples.len());
                 let (starts, now) = (series.starts.as_slice(), steps.time(step));
                 let window = Window { samples, starts, start, end: *end, now, step };
                 let value = if samples.is_empty() { None } else { compute(&window) };
@@ -158,6 +160,7 @@ impl Evaluator<'_> {
         for series in ranges.series {
             let inside = |sample: &Sample| sample.timestamp.0 > start && sample.timestamp.0 <= end;
             let samples: Vec<_> = series.samples.into_iter().filter(inside).collect();
+            self.found(samples.len());
             if !samples.is_empty() {
                 let labels = match series.drop_name {
                     true => super::eval::without_name(&series.labels),

@@ -98,6 +98,7 @@ pub(super) async fn run(
             let fresh = Ingest::new(Arc::clone(&target), Arc::clone(&fetcher.job));
             (fresh, Done::failed(ScrapeError::Interrupted, start.elapsed()))
         });
+        shell.targets.describe(&target, ingest.metadata.metadata());
         record(&shell, &target, at, done);
     }
     let now = clock::now();

@@ -35,8 +35,7 @@ pub struct Line<'a> {
     pub number: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Counter,
     Gauge,
@@ -46,6 +45,22 @@ pub enum Kind {
     Info,
     StateSet,
     Unknown,
+}
+
+impl Kind {
+    /// As OpenMetrics writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::GaugeHistogram => "gaugehistogram",
+            Kind::Summary => "summary",
+            Kind::Info => "info",
+            Kind::StateSet => "stateset",
+            Kind::Unknown => "unknown",
+        }
+    }
 }
 
 /// Why a page cannot be read. Nothing of such a page is used.

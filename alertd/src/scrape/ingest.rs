@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::config::{MAX_SAMPLES, NameScheme, ScrapeConfig};
 use super::exposition::lines;
 use super::exposition::{Entry, Format, Line, Malformed, series};
+use super::metadata::Keeper;
 use super::stale::Seen;
 use super::target::Target;
 use crate::model::labels::{Labels, METRIC_NAME};
@@ -36,6 +37,7 @@ pub(super) struct Ingest {
     series: Vec<Option<Labels>>,
     free: Vec<usize>,
     seen: Seen,
+    pub(super) metadata: Keeper,
     /// Texts of the last good page.
     good: usize,
 }
@@ -100,6 +102,7 @@ impl Ingest {
             series: Vec::new(),
             free: Vec::new(),
             seen: Seen::default(),
+            metadata: Keeper::default(),
             good: 0,
         }
     }
@@ -116,7 +119,10 @@ impl Ingest {
         at: Timestamp,
     ) -> (Counts, Result<Batch, PageError>) {
         let mut counts = Counts::default();
-        let read = self.read(text, format, at, &mut counts);
+        let mut metadata = std::mem::take(&mut self.metadata);
+        let read = self.read(text, format, at, &mut counts, &mut metadata);
+        metadata.page(read.is_ok().then_some((text, format)));
+        self.metadata = metadata;
         (counts, read.map(|page| self.keep(page, at)))
     }
 
@@ -126,7 +132,9 @@ impl Ingest {
         let markers = self.markers(&ended, at);
         // Pages that fail half-way leave series behind that no good page may ever name.
         if self.texts.len() > 2 * self.good + MAX_LITTER {
-            *self = Ingest::new(Arc::clone(&self.target), Arc::clone(&self.job));
+            let metadata = std::mem::take(&mut self.metadata);
+            let fresh = Ingest::new(Arc::clone(&self.target), Arc::clone(&self.job));
+            *self = Ingest { metadata, ..fresh };
         }
         markers
     }
@@ -142,6 +150,7 @@ impl Ingest {
         format: Format,
         at: Timestamp,
         counts: &mut Counts,
+        metadata: &mut Keeper,
     ) -> Result<Page, PageError> {
         let limit = match self.job.sample_limit {
             0 => MAX_SAMPLES,
@@ -155,7 +164,9 @@ impl Ingest {
             let likely = self.order.get(place).copied();
             let hint = likely.and_then(|slot| self.slot(slot)).map_or("", |slot| &*slot.text);
             let Some(entry) = lines.next_after(hint) else { break };
-            let Entry::Sample(line) = entry? else { continue };
+            let entry = entry?;
+            metadata.pass(&entry);
+            let Entry::Sample(line) = entry else { continue };
             counts.scraped += 1;
             // Beyond the limit lines are only counted.
             if counts.kept > limit {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::metadata::Metadata;
 use super::target::Target;
 use crate::model::labels::Labels;
 use crate::model::sample::Timestamp;
@@ -14,8 +15,14 @@ pub struct Targets(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    active: BTreeMap<Arc<Target>, Outcome>,
+    active: BTreeMap<Arc<Target>, Known>,
     dropped: Vec<(String, Labels)>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    last: Outcome,
+    metadata: Arc<Metadata>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +65,7 @@ pub enum Health {
 impl Targets {
     /// Sorted by job name, then URL.
     pub fn snapshot(&self) -> Vec<TargetStatus> {
-        let of = |(target, last): (&Arc<Target>, &Outcome)| TargetStatus {
+        let of = |(target, known): (&Arc<Target>, &Known)| TargetStatus {
             job_name: target.job_name.clone(),
             job: target.job().to_owned(),
             instance: target.instance().to_owned(),
@@ -67,7 +74,7 @@ impl Targets {
             discovered: target.discovered.clone(),
             interval: target.interval,
             timeout: target.timeout,
-            last: last.clone(),
+            last: known.last.clone(),
         };
         self.lock().active.iter().map(of).collect()
     }
@@ -92,7 +99,21 @@ impl Targets {
 
     /// Records a scrape and returns what came of the one before.
     pub(super) fn record(&self, target: &Arc<Target>, outcome: Outcome) -> Option<Outcome> {
-        self.lock().active.get_mut(target).map(|last| std::mem::replace(last, outcome))
+        self.lock().active.get_mut(target).map(|known| std::mem::replace(&mut known.last, outcome))
+    }
+
+    /// What the pages of each target say about their metrics, beside the target's labels.
+    pub fn metadata(&self) -> Vec<(Labels, Arc<Metadata>)> {
+        let of = |(target, known): (&Arc<Target>, &Known)| {
+            (target.labels.clone(), Arc::clone(&known.metadata))
+        };
+        self.lock().active.iter().map(of).collect()
+    }
+
+    pub(super) fn describe(&self, target: &Arc<Target>, metadata: Arc<Metadata>) {
+        if let Some(known) = self.lock().active.get_mut(target) {
+            known.metadata = metadata;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

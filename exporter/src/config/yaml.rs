@@ -39,6 +39,11 @@ impl Invalid {
 
 /// Reads and parses a file; see [`parse`].
 pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, Invalid> {
+    parse(file, &read(file)?)
+}
+
+/// The text of a file.
+pub fn read(file: &Path) -> Result<String, Invalid> {
     let read = |source| Invalid::Read { file: file.into(), source };
     let mut text = Vec::new();
     // Some files, such as a pipe, do not tell their size beforehand.
@@ -46,12 +51,11 @@ pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, Invalid> {
     if text.len() as u64 > MAX_BYTES {
         return Err(Invalid::value(file, "size", format!("at most {MAX_BYTES} bytes"), "more"));
     }
-    let text = String::from_utf8(text).map_err(|error| {
+    String::from_utf8(text).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let message = format!("expected UTF-8, found other bytes after the first {at}");
         Invalid::Syntax { file: file.into(), message }
-    })?;
-    parse(file, &text)
+    })
 }
 
 /// Parses YAML; `file` is only for the message. An empty text is an empty mapping.

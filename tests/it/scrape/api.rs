@@ -40,7 +40,6 @@ const REQUESTS: &[Request] = &[
     ("query_range", &[("query", "up[5m]"), ("start", "1"), ("end", "9"), ("step", "1")]),
     ("labels", &[]),
     ("label/nosuch/values", &[]),
-    ("label/a-b/values", &[]),
     ("series", &[]),
     ("series", &[("match[]", "up")]),
     ("series", &[("match[]", "up[")]),

@@ -121,6 +121,9 @@ async fn filters() {
         (&[("rule_group[]", "two")], "two: c:d"),
         (&[("file[]", "other.yaml")], ""),
         (&[("type", "alert"), ("rule_name[]", "c:d")], ""),
+        (&[("match[]", "{severity=\"page\"}")], "one: High"),
+        (&[("match[]", "{k=\"v\"}"), ("match[]", "{severity=~\"p.*\"}")], "one: a:b High"),
+        (&[("group_limit", "1")], "one: a:b High Bad"),
     ] {
         let answer = ask(params).await;
         let groups = answer["data"]["groups"].as_array().unwrap().iter();
@@ -132,11 +135,29 @@ async fn filters() {
         assert_eq!(lines.collect::<Vec<_>>().join("; "), want, "{params:?}");
     }
     let without = ask(&[("exclude_alerts", "true")]).await;
-    assert!(without["data"]["groups"][0]["rules"][1].get("alerts").is_none());
-    for wrong in [("type", "alerts"), ("exclude_alerts", "maybe")] {
+    assert_eq!(without["data"]["groups"][0]["rules"][1]["alerts"], Json::Null);
+    for wrong in [
+        ("type", "alerts"),
+        ("exclude_alerts", "maybe"),
+        ("match[]", "sum(x)"),
+        ("group_limit", "0"),
+        ("group_limit", "x"),
+        ("group_next_token", "abc"),
+    ] {
         let params = Params(vec![(wrong.0.to_owned(), wrong.1.to_owned())]);
         assert!(rules(State(view()), params).await.is_err(), "{wrong:?}");
     }
+}
+
+#[tokio::test]
+async fn pages_of_groups() {
+    let first = ask(&[("group_limit", "1")]).await;
+    let token = first["data"]["groupNextToken"].as_str().unwrap();
+    let second = ask(&[("group_limit", "1"), ("group_next_token", token)]).await;
+    assert_eq!(second["data"]["groups"][0]["name"], "two");
+    assert!(second["data"].get("groupNextToken").is_none());
+    let both = ask(&[("group_limit", "2")]).await;
+    assert!(both["data"].get("groupNextToken").is_none());
 }
 
 #[tokio::test]
