@@ -1,5 +1,5 @@
 # Thin: each target is a few lines; the work is in the programs and tests.
-.PHONY: up demo test check programs peers sweep bench dist
+.PHONY: up demo test check programs peers sweep bench dist fuzz
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -27,6 +27,9 @@ sweep: peers programs ## the long form of the crash tests and of random queries
 	PITCREW_SWEEP=200 $(CARGO) test --locked -p pitcrew-tests --test it crash -- --nocapture
 	PITCREW_DIFFERENTIAL=$$RANDOM,$$RANDOM,25000 \
 		$(CARGO) test --locked -p pitcrew-tests --test it differential -- --nocapture
+
+fuzz: ## every fuzz target, ten minutes each; FUZZ_SECONDS says otherwise
+	tests/fuzz/run.sh
 
 bench: peers ## figures beside the peers, for BENCHMARKS.md
 	$(CARGO) build --release --locked -p pitcrew-exporter -p pitcrew-alertd

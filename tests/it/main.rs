@@ -9,6 +9,7 @@ mod demo;
 mod deploy;
 mod differential;
 mod failover;
+mod fuzz;
 mod github;
 mod grafana;
 mod host;

@@ -79,27 +79,33 @@ async fn said(base: &str) -> Vec<String> {
     let mut shown: Vec<_> = targets
         .iter()
         .map(|target| {
-            let keys = [
-                "discoveredLabels",
-                "labels",
-                "scrapePool",
-                "scrapeUrl",
-                "health",
-                "scrapeInterval",
-                "scrapeTimeout",
-            ];
-            keys.map(|key| target[key].to_string()).join(" ")
+            let keys =
+                ["labels", "scrapePool", "scrapeUrl", "health", "scrapeInterval", "scrapeTimeout"];
+            let discovered = known_before(&target["scrapePool"], &target["discoveredLabels"]);
+            format!("{discovered} {}", keys.map(|key| target[key].to_string()).join(" "))
         })
         .collect();
     shown.sort();
     out.extend(shown.into_iter().map(|target| format!("target: {target}")));
     let (_, targets) = get(base, "/api/v1/targets", &[("state", "dropped")]).await;
     let dropped = targets["data"]["droppedTargets"].as_array().unwrap();
-    let mut dropped: Vec<_> =
-        dropped.iter().map(|target| target["discoveredLabels"].to_string()).collect();
+    let mut dropped: Vec<_> = dropped
+        .iter()
+        .map(|target| &target["discoveredLabels"])
+        .map(|labels| known_before(&labels["job"], labels))
+        .collect();
     dropped.sort();
     out.push(format!("dropped: {dropped:?}"));
     out
+}
+
+/// What was known of a target before its rules. Prometheus 2.42 overwrites the last of these labels
+/// with those that rules add: of jobs with many rules, `target-…`, one label tells enough.
+fn known_before(job: &Value, labels: &Value) -> String {
+    match job.as_str().is_none_or(|job| job.starts_with("target-")) {
+        true => labels["case"].to_string(),
+        false => labels.to_string(),
+    }
 }
 
 /// The elements of an instant vector, or the kind of error.

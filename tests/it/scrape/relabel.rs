@@ -144,6 +144,10 @@ async fn the_same_rules_give_the_same_targets_and_series() {
     let (_, targets) = get(&ours.url, "/api/v1/targets", &[]).await;
     assert!(targets["data"]["droppedTargets"].as_array().unwrap().len() >= 4, "{targets}");
     assert!(values(&ours.url, "up == 1").await.len() >= 30);
+    for target in ours.targets.snapshot().iter().filter(|t| t.job_name.starts_with("target-")) {
+        let known = ["la", "lb", "lc", "__meta_x"].map(|name| target.discovered.get(name));
+        assert_eq!(known, ["foo", "bar", "Foo", "y"].map(Some), "{target:?}");
+    }
 }
 
 #[tokio::test]
@@ -169,7 +173,7 @@ async fn targets_from_urls_and_limits() {
          relabel_configs: [{{source_labels: [__meta_rack], target_label: rack}}, \
          {{source_labels: [__meta_url], regex: '.*(/x.*)', target_label: from}}, \
          {{action: drop, source_labels: [zone], regex: gone}}]\n\
-         - job_name: login\n  http_sd_configs: [{{url: 'http://{login}/', authorization: {{credentials: abc}}}}]\n\
+         - job_name: login\n  http_sd_configs: [{{url: 'http://{login}/', authorization: {{type: Bearer, credentials: abc}}}}]\n\
          - job_name: wrong\n  http_sd_configs: [{{url: 'http://{wrong}/'}}]\n\
          - job_name: files\n  file_sd_configs: [{{files: [sd.json]}}]\n  \
          relabel_configs: [{{source_labels: [__meta_filepath], regex: '.*(sd.json)', target_label: file}}]\n\
@@ -182,7 +186,7 @@ async fn targets_from_urls_and_limits() {
          metric_relabel_configs: [{{action: keep, source_labels: [__name__], regex: node_cpu}}]\n\
          - job_name: limited-labels\n  label_limit: 4\n  {one}\n\
          - job_name: limited-names\n  label_name_length_limit: 7\n  {one}\n\
-         - job_name: limited-values\n  label_value_length_limit: 20\n  {one}\n\
+         - job_name: limited-values\n  label_value_length_limit: 18\n  {one}\n\
          - job_name: limited-bytes\n  body_size_limit: 50B\n  {one}\n\
          - job_name: honest\n  honor_labels: true\n  honor_timestamps: false\n  {one}\n  \
          params: {{b: ['1', '2'], a: [x y]}}\n  metrics_path: /p\n",
@@ -203,7 +207,9 @@ async fn targets_from_urls_and_limits() {
     {
         assert!(told.requests().iter().all(|head| head.contains(wanted)), "{wanted}");
     }
-    assert!(login.requests().iter().all(|head| head.contains("\r\nauthorization: bearer abc\r\n")));
+    for head in login.requests() {
+        assert!(head.contains("\r\nauthorization: bearer abc\r\n"), "{head}");
+    }
 
     told.set(list("\"zone\": \"gone\""));
     let gone = async || values(&ours.url, r#"up{job="url"}"#).await.len() == 1;
