@@ -20,10 +20,14 @@ use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
+use crate::scrape::config::size::Size;
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
 
 /// Where alertd listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9611";
+
+/// Less would hold little beside the log of the newest samples.
+const MIN_RETENTION_SIZE: u64 = 1 << 30;
 
 /// alertd.yaml; every key is optional.
 #[derive(Debug, Clone, Deserialize)]
@@ -73,8 +77,8 @@ pub struct Embedded {
     /// How far behind the newest sample of its series a sample may be.
     #[serde(with = "duration")]
     pub out_of_order_window: Duration,
-    /// Bytes on disk beyond which the oldest samples go before their time.
-    pub max_disk_bytes: Option<u64>,
+    /// Disk space beyond which the oldest samples go before their time, written as in `10GB`.
+    pub retention_size: Option<Size>,
 }
 
 impl Default for Embedded {
@@ -83,7 +87,7 @@ impl Default for Embedded {
             retention: Duration::from_secs(15 * 86_400),
             max_series: 1_000_000,
             out_of_order_window: Duration::ZERO,
-            max_disk_bytes: None,
+            retention_size: None,
         }
     }
 }
@@ -195,10 +199,15 @@ impl Config {
         if let Some(url) = self.external_url.as_deref().filter(|url| !web_link(url)) {
             return Err(Invalid::value(file, "external_url", "a URL with http or https", url));
         }
-        let Embedded { retention, max_series, out_of_order_window, .. } = self.metrics.embedded;
+        let Embedded { retention, retention_size, max_series, out_of_order_window } =
+            self.metrics.embedded;
         if retention < Duration::from_secs(3600) {
             let found = duration::format(retention);
             return Err(Invalid::value(file, "metrics.embedded.retention", "at least 1h", found));
+        }
+        if let Some(Size(size)) = retention_size.filter(|Size(size)| *size < MIN_RETENTION_SIZE) {
+            let (key, found) = ("metrics.embedded.retention_size", format!("{size} bytes"));
+            return Err(Invalid::value(file, key, "at least 1GB", found));
         }
         if max_series == 0 {
             return Err(Invalid::value(file, "metrics.embedded.max_series", "at least 1", "0"));
@@ -268,6 +277,11 @@ mod tests {
                 "metrics: { embedded: { retention: 1d, out_of_order_window: 1d } }",
                 "metrics.embedded.out_of_order_window: expected less than retention (1d), found 1d",
             ),
+            (
+                "metrics: { embedded: { retention_size: 1023MB } }",
+                "metrics.embedded.retention_size: expected at least 1GB, found 1072693248 bytes",
+            ),
+            ("metrics: { embedded: { retention_size: 5XB } }", "expected a size such as 64MB"),
             ("external_url: pitcrew.example", "external_url: expected a URL"),
             (
                 "rule_files: [nowhere/*.yaml]",

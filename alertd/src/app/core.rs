@@ -101,7 +101,7 @@ impl Core {
         let limits = Limits {
             max_series: embedded.max_series,
             retention: embedded.retention,
-            retention_bytes: embedded.max_disk_bytes,
+            retention_bytes: embedded.retention_size.map(|size| size.0),
             out_of_order_window: embedded.out_of_order_window,
             ..Limits::default()
         };

@@ -15,6 +15,7 @@ alertd.yaml; every key is optional, relative paths begin at its folder:
   data_dir: data                            # state and the operator token
   external_url: https://pitcrew.example.org
   global: { scrape_interval: 30s, evaluation_interval: 1m }
+  metrics: { embedded: { retention: 15d, retention_size: 10GB } }   # no size: no bound
   scrape_configs:                           # as Prometheus has them
     - { job_name: pitcrew-exporter, static_configs: [{ targets: ['192.168.0.201:9610'] }] }
   rule_files: [rules/*.yaml]                # Prometheus rule files
