@@ -1,3 +1,5 @@
+//! Messages of both versions, well formed and not.
+
 use super::super::encode::Body;
 use super::super::wire::{put_bytes, put_number};
 use super::*;
