@@ -14,6 +14,7 @@ mod fuzz;
 mod github;
 mod grafana;
 mod host;
+mod kills;
 mod licences;
 mod lifecycle;
 mod notify;

@@ -12,6 +12,7 @@ pub mod fake_smtp;
 pub mod fake_source;
 pub mod fake_target;
 pub mod fake_webhook;
+pub mod ingest;
 pub mod live;
 pub mod peers;
 pub mod process;

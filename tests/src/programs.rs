@@ -21,6 +21,10 @@ pub fn fake_runner() -> PathBuf {
     built("fake-runner", &["tests/src/fake_runner"])
 }
 
+pub fn ingest() -> PathBuf {
+    built("ingest", &["alertd/src/tsdb", "tests/src/bin"])
+}
+
 /// The program `name`, made of what lies in the folders `from`.
 #[track_caller]
 fn built(name: &str, from: &[&str]) -> PathBuf {
