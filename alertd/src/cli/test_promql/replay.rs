@@ -25,7 +25,7 @@ struct Replay {
     options: Options,
 }
 
-/// A verdict for each `eval`, and a failure for each `load` that could not be done; by line.
+/// A verdict for each `eval`, and a failure for whatever else could not be done; by line.
 pub(super) fn replay(commands: &[Command]) -> Vec<(usize, Verdict)> {
     let options = Options { delayed_name_removal: true, ..Options::default() };
     let mut replay = Replay { store: Watched::default(), options };
@@ -38,6 +38,7 @@ pub(super) fn replay(commands: &[Command]) -> Vec<(usize, Verdict)> {
                     verdicts.push((*line, Verdict::Failed(why)));
                 }
             }
+            Command::Bad { line, why } => verdicts.push((*line, Verdict::Failed(why.clone()))),
             Command::Eval(eval) => verdicts.push((eval.line, replay.eval(eval))),
         }
     }

@@ -20,6 +20,11 @@ pub(super) enum Command {
         buckets: bool,
     },
     Eval(Box<Eval>),
+    /// What cannot be read; the other commands are still carried out.
+    Bad {
+        line: usize,
+        why: String,
+    },
 }
 
 #[derive(Debug)]
@@ -70,11 +75,11 @@ impl Eval {
     }
 }
 
+/// A line, counted from 1, and what is wrong with it.
 type Failed = (usize, String);
 
-/// # Errors
-/// The line, counted from 1, and what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Vec<Command>, Failed> {
+/// Each command with the lines up to the next blank one.
+pub(super) fn parse(text: &str) -> Vec<Command> {
     let mut lines = text.lines().enumerate().map(|(at, line)| {
         let line = line.trim();
         (at + 1, if line.starts_with('#') { "" } else { line })
@@ -82,48 +87,52 @@ pub(super) fn parse(text: &str) -> Result<Vec<Command>, Failed> {
     let mut commands = Vec::new();
     while let Some((at, line)) = lines.next() {
         let word = line.split_ascii_whitespace().next().unwrap_or("").to_ascii_lowercase();
-        match word.as_str() {
-            "" => {}
-            "clear" => commands.push(Command::Clear),
-            "load" | "load_with_nhcb" => {
-                let mut interval = line.split_ascii_whitespace().skip(1);
-                let interval = interval.next().and_then(millis);
-                let interval =
-                    interval.ok_or_else(|| (at, format!("expected `{word} INTERVAL`")))?;
-                let mut series = Vec::new();
-                let (mut every, mut next) = (Vec::new(), None);
-                for (at, line) in lines.by_ref().take_while(|(_, line)| !line.is_empty()) {
-                    if let Some((metric, list)) = starts::split(line) {
-                        let list = starts::parse(list).map_err(|why| (at, why))?;
-                        match metric.is_empty() {
-                            true => every = list,
-                            false => next = Some(list),
-                        }
-                        continue;
-                    }
-                    let mut line = notation::line(line).map_err(|why| (at, why))?;
-                    let again = every.iter().copied().cycle().take(line.values.len());
-                    line.starts = next.take().unwrap_or_else(|| again.collect());
-                    series.push(line);
+        let command = match word.as_str() {
+            "" => continue,
+            "clear" => Ok(Command::Clear),
+            word => {
+                let rest: Vec<_> =
+                    lines.by_ref().take_while(|(_, line)| !line.is_empty()).collect();
+                match word {
+                    "load" | "load_with_nhcb" => load(at, line, &rest, word != "load"),
+                    word if word.starts_with("eval") => eval(at, line, &rest),
+                    word => Err((at, format!("expected load, clear or eval, found {word:?}"))),
                 }
-                commands.push(Command::Load {
-                    line: at,
-                    interval,
-                    series,
-                    buckets: word != "load",
-                });
             }
-            word if word.starts_with("eval") => {
-                let mut eval = head(at, line).map_err(|why| (at, why))?;
-                for (at, line) in lines.by_ref().take_while(|(_, line)| !line.is_empty()) {
-                    expectation(&mut eval, line).map_err(|why| (at, why))?;
-                }
-                commands.push(Command::Eval(Box::new(eval)));
-            }
-            word => return Err((at, format!("expected load, clear or eval, found {word:?}"))),
-        }
+        };
+        commands.push(command.unwrap_or_else(|(line, why)| Command::Bad { line, why }));
     }
-    Ok(commands)
+    commands
+}
+
+fn load(at: usize, head: &str, rest: &[(usize, &str)], buckets: bool) -> Result<Command, Failed> {
+    let interval = head.split_ascii_whitespace().nth(1).and_then(millis);
+    let interval = interval.ok_or_else(|| (at, "expected `load INTERVAL`".to_owned()))?;
+    let mut series = Vec::new();
+    let (mut every, mut next) = (Vec::new(), None);
+    for (at, line) in rest {
+        if let Some((metric, list)) = starts::split(line) {
+            let list = starts::parse(list).map_err(|why| (*at, why))?;
+            match metric.is_empty() {
+                true => every = list,
+                false => next = Some(list),
+            }
+            continue;
+        }
+        let mut line = notation::line(line).map_err(|why| (*at, why))?;
+        let again = every.iter().copied().cycle().take(line.values.len());
+        line.starts = next.take().unwrap_or_else(|| again.collect());
+        series.push(line);
+    }
+    Ok(Command::Load { line: at, interval, series, buckets })
+}
+
+fn eval(at: usize, line: &str, rest: &[(usize, &str)]) -> Result<Command, Failed> {
+    let mut eval = head(at, line).map_err(|why| (at, why))?;
+    for (at, line) in rest {
+        expectation(&mut eval, line).map_err(|why| (*at, why))?;
+    }
+    Ok(Command::Eval(Box::new(eval)))
 }
 
 fn head(line: usize, text: &str) -> Result<Eval, String> {
