@@ -418,3 +418,45 @@ fn indexes_that_are_kept_are_bounded() {
         assert!(blocks.stats().index_bytes <= one + one / 2);
     }
 }
+
+/// As a host's exporter has it: most series stand still, some count, few are noise.
+#[test]
+fn a_merged_sample_takes_less_than_two_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (blocks, _) = open(folder.path());
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut values: Vec<f64> = (0..300).map(|_| f64::from(random.u32(1..1 << 24))).collect();
+    for window in 0..5 {
+        let mut rows = Rows::new();
+        for (n, value) in values.iter_mut().enumerate() {
+            let (name, device) = (format!("node_thing_{}_total", n / 6), format!("disk{}", n % 6));
+            let pairs = [
+                ("__name__", &*name),
+                ("device", &device),
+                ("instance", "h:9100"),
+                ("job", "node"),
+            ];
+            let samples = rows.entry(labels(&pairs)).or_default();
+            for at in 0..480 {
+                match n % 100 {
+                    0..60 => {}
+                    60..80 if random.u32(..10) > 0 => {}
+                    60..90 => *value += f64::from(random.u32(0..200)),
+                    90..96 => *value = f64::from(random.u32(250_000..260_000)) * 4096.0,
+                    _ => *value += f64::from(random.u32(..1500)) / 100.0,
+                }
+                let time = Timestamp(2 * HOUR * window + 15_000 * at);
+                samples.push(Sample { timestamp: time, value: *value });
+            }
+        }
+        add(&blocks, &rows);
+    }
+    let keep = Keep { retention: Duration::from_secs(15 * 86_400), size: None };
+    blocks.maintain(Timestamp(10 * HOUR), &keep, 0);
+    let merged = &blocks.read()[0];
+    assert_eq!(merged.meta.samples, 4 * 480 * 300);
+    let files = fs::read_dir(&merged.folder).unwrap();
+    let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let each = bytes as f64 / merged.meta.samples as f64;
+    assert!(each < 2.0, "{each:.2} bytes a sample");
+}
