@@ -1,3 +1,5 @@
+//! Writes through the route: what is stored, what is refused, and who may send.
+
 use axum::body::{Body, to_bytes};
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;

@@ -1,3 +1,5 @@
+//! What reaches the queues of the senders, and in which pieces.
+
 use pitcrew_exporter::config::yaml;
 use prometheus_client::registry::Registry;
 

@@ -1,3 +1,5 @@
+//! The queue through restarts, torn ends, flipped bytes and a full disk quota.
+
 use super::segment::HEADER;
 use super::*;
 
