@@ -4,3 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 echo "## Exporter: one scrape of a host"
 cargo run --quiet --locked -p pitcrew-tests --bin bench-exporter
+echo "## The metrics engine beside Prometheus"
+cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine

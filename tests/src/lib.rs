@@ -14,6 +14,7 @@ pub mod fake_target;
 pub mod fake_webhook;
 pub mod ingest;
 pub mod live;
+pub mod measure;
 pub mod peers;
 pub mod process;
 pub mod programs;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use pitcrew_tests::measure::{median, processor_seconds, resident_megabytes};
 use pitcrew_tests::process::{Process, free_address, tls};
 use pitcrew_tests::{peers, programs, wait};
 
@@ -54,7 +55,7 @@ async fn main() -> Result<()> {
             }
         }
         let [ours, theirs] = pair.map(|exporter| {
-            let memory = resident(exporter.process.pid()).context(exporter.name);
+            let memory = resident_megabytes(exporter.process.pid()).context(exporter.name);
             (median(exporter.rounds), memory)
         });
         let (our_memory, their_memory) = (ours.1?, theirs.1?);
@@ -105,7 +106,7 @@ async fn start(
 /// Milliseconds per scrape over one round.
 async fn measure(exporter: &Exporter, encoding: &str) -> Result<f64> {
     let client = reqwest::Client::builder().no_gzip().build()?;
-    let before = processor_time(exporter.process.pid())?;
+    let before = processor_seconds(exporter.process.pid())?;
     for _ in 0..SCRAPES {
         let request = client
             .get(&exporter.url)
@@ -113,26 +114,5 @@ async fn measure(exporter: &Exporter, encoding: &str) -> Result<f64> {
             .header("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
         request.send().await?.error_for_status()?.bytes().await?;
     }
-    Ok((processor_time(exporter.process.pid())? - before) / SCRAPES as f64)
-}
-
-/// Milliseconds of user and system time of all threads, those that ended included.
-fn processor_time(pid: u32) -> Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("no name")?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks * 1000.0 / rustix::param::clock_ticks_per_second() as f64)
-}
-
-/// Resident memory in megabytes.
-fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    Ok((processor_seconds(exporter.process.pid())? - before) * 1000.0 / SCRAPES as f64)
 }

@@ -1,0 +1,186 @@
+//! The metrics engine beside Debian's Prometheus, in one run: the same samples, the same queries
+//! over HTTP, the same rules; medians and ratios as the tables of BENCHMARKS.md.
+//!
+//! `cargo run --release -p pitcrew-tests --bin bench-engine [PART…]`, after a release build of
+//! alertd; the parts are `beside` (all that has a
+//! peer) and `growth`.
+
+#![expect(clippy::print_stdout, reason = "its output is the point")]
+
+mod data;
+mod questions;
+mod sides;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use pitcrew_exporter::clock::{monotonic, unix_seconds};
+use pitcrew_tests::measure::median;
+use pitcrew_tests::process::tls;
+
+use self::data::{Data, INTERVAL};
+use self::questions::QUERIES;
+use self::sides::{Name, Side};
+
+const SERIES: usize = 100_000;
+const STEPS: i64 = 240;
+const ROUNDS: usize = 15;
+/// The newest sample is this much ahead of now, so that the rules find it fresh after the queries.
+const AHEAD: i64 = 300_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    tls();
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|one| one == part);
+    let folder = tempfile::tempdir_in(pitcrew_tests::programs::workspace().join("target"))?;
+    if wanted("beside") {
+        beside(folder.path()).await?;
+    }
+    if wanted("growth") {
+        growth(folder.path()).await?;
+    }
+    Ok(())
+}
+
+async fn beside(folder: &Path) -> Result<()> {
+    let ours = Side::start(Name::Pitcrew, &folder.join("pitcrew")).await?;
+    let theirs = Side::start(Name::Prometheus, &folder.join("prometheus")).await?;
+    println!("| work | pitcrew-alertd | Prometheus | ratio |\n|---|---|---|---|");
+    let now = (unix_seconds() * 1000.0) as i64;
+    let newest = (now + AHEAD) / INTERVAL * INTERVAL;
+    let mut data = Data::new(SERIES);
+    let before = [ours.cpu()?, theirs.cpu()?];
+    fill(&mut data, newest, STEPS, &[&ours, &theirs]).await?;
+    let spent = [ours.cpu()? - before[0], theirs.cpu()? - before[1]];
+    let samples = data.len() as f64 * STEPS as f64;
+    let rate = spent.map(|seconds| samples / seconds / 1e6);
+    row("ingest, million samples per CPU-second", rate);
+    row("memory after it, MB", [ours.memory()?, theirs.memory()?]);
+
+    for (title, query) in QUERIES {
+        let form = [("query", (*query).to_owned()), ("time", (newest / 1000).to_string())];
+        let (mut us, mut them) = (Vec::new(), Vec::new());
+        let answers =
+            [ours.ask("/api/v1/query", &form).await?, theirs.ask("/api/v1/query", &form).await?];
+        let sizes = answers.map(|answer| answer["result"].as_array().map(Vec::len));
+        ensure!(sizes[0] == sizes[1] && sizes[0] > Some(0), "{query}: {sizes:?} elements");
+        for _ in 0..ROUNDS {
+            us.push(timed(&ours, &form).await?);
+            them.push(timed(&theirs, &form).await?);
+        }
+        row(&format!("{title}, ms"), [median(us), median(them)]);
+    }
+    row("memory after the queries, MB", [ours.memory()?, theirs.memory()?]);
+
+    rules(folder, &ours, &theirs).await?;
+
+    let snapshots = [
+        ours.post("/api/v1/admin/tsdb/snapshot").await?,
+        theirs.post("/api/v1/admin/tsdb/snapshot").await?,
+    ];
+    let name = |at: usize| -> Result<String> {
+        Ok(snapshots[at]["data"]["name"].as_str().context("a snapshot's name")?.to_owned())
+    };
+    let sizes = [
+        bytes(&ours.folder.join("data/snapshots").join(name(0)?).join("metrics"))?,
+        bytes(&theirs.folder.join("data/snapshots").join(name(1)?))?,
+    ];
+    row("disk after compaction, bytes a sample", sizes.map(|bytes| bytes as f64 / samples));
+    ours.end().await?;
+    theirs.end().await
+}
+
+/// One evaluation of all rules, from several: what the process used beyond doing nothing.
+async fn rules(folder: &Path, ours: &Side, theirs: &Side) -> Result<()> {
+    const LASTS: Duration = Duration::from_secs(65);
+    let file = folder.join("rules.yaml");
+    std::fs::write(&file, questions::rules())?;
+    let mut spent = [0.0; 2];
+    let counters =
+        ["pitcrew_alertd_rule_group_iterations_total", "prometheus_rule_group_iterations_total"];
+    for (at, side) in [ours, theirs].into_iter().enumerate() {
+        let idle = side.cpu()?;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let idle = (side.cpu()? - idle) / 10.0;
+        side.rules(&file).await?;
+        // Loading, and the first evaluation that makes the recorded series.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let (start, began, done) = (side.cpu()?, monotonic(), side.metric(counters[at]).await?);
+        tokio::time::sleep(LASTS).await;
+        let evaluations = (side.metric(counters[at]).await? - done) / questions::GROUPS as f64;
+        ensure!(evaluations >= 4.0, "only {evaluations} evaluations");
+        let used = side.cpu()? - start - idle * began.elapsed().as_secs_f64();
+        spent[at] = used * 1000.0 / evaluations;
+    }
+    row("1,000 rules, one evaluation of all, CPU ms", spent);
+    Ok(())
+}
+
+/// What a series costs among 10 thousand, 100 thousand and a million.
+async fn growth(folder: &Path) -> Result<()> {
+    println!(
+        "\n| series | ingest, CPU µs a sample | memory, bytes a series | sum by(job)(rate(m[5m])), CPU µs a series |"
+    );
+    println!("|---|---|---|---|");
+    for count in [10_000, 100_000, 1_000_000] {
+        let side = Side::start(Name::Pitcrew, &folder.join(count.to_string())).await?;
+        let newest = (unix_seconds() * 1000.0) as i64 / INTERVAL * INTERVAL;
+        let (before, empty) = (side.cpu()?, side.memory()?);
+        let steps = 24;
+        let mut data = Data::new(count);
+        fill(&mut data, newest, steps, &[&side]).await?;
+        let samples = count as f64 * steps as f64;
+        let ingest = (side.cpu()? - before) * 1e6 / samples;
+        let memory = (side.memory()? - empty) * 1e6 / count as f64;
+        let form = [
+            ("query", "sum by(job)(rate(m[5m]))".to_owned()),
+            ("time", (newest / 1000).to_string()),
+        ];
+        let rounds = (20_000_000 / count).clamp(20, 400);
+        let before = side.cpu()?;
+        for _ in 0..rounds {
+            side.fetch("/api/v1/query", &form).await?;
+        }
+        let query = (side.cpu()? - before) * 1e6 / rounds as f64 / (count as f64 / 5.0);
+        println!("| {count} | {ingest:.3} | {memory:.0} | {query:.3} |");
+        side.end().await?;
+    }
+    Ok(())
+}
+
+/// Sends every side the same bodies, in turns.
+async fn fill(data: &mut Data, newest: i64, steps: i64, sides: &[&Side]) -> Result<()> {
+    for step in 0..steps {
+        let mut bodies = Vec::new();
+        data.step(newest - (steps - 1 - step) * INTERVAL, |body, _| bodies.push(body));
+        for body in bodies {
+            for side in sides {
+                side.write(body.clone()).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Milliseconds until the whole answer is there.
+async fn timed(side: &Side, form: &[(&str, String)]) -> Result<f64> {
+    let start = monotonic();
+    side.fetch("/api/v1/query", form).await?;
+    Ok(start.elapsed().as_secs_f64() * 1000.0)
+}
+
+fn row(title: &str, [ours, theirs]: [f64; 2]) {
+    println!("| {title} | {ours:.2} | {theirs:.2} | {:.2} |", ours / theirs);
+}
+
+fn bytes(folder: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        total += if about.is_dir() { bytes(&entry.path())? } else { about.len() };
+    }
+    Ok(total)
+}

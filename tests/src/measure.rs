@@ -1,0 +1,28 @@
+//! What a running process has cost: processor time and memory, as the kernel counts them.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Seconds of user and system time of all threads, those that ended included.
+pub fn processor_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let field =
+        |at: usize| -> Result<f64> { Ok(fields.get(at).context("a field is missing")?.parse()?) };
+    let ticks = field(11)? + field(12)?;
+    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Resident memory in megabytes.
+pub fn resident_megabytes(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
