@@ -76,17 +76,13 @@ async fn beside(folder: &Path) -> Result<()> {
 
     rules(folder, &ours, &theirs).await?;
 
-    let snapshots = [
-        ours.post("/api/v1/admin/tsdb/snapshot").await?,
-        theirs.post("/api/v1/admin/tsdb/snapshot").await?,
-    ];
-    let name = |at: usize| -> Result<String> {
-        Ok(snapshots[at]["data"]["name"].as_str().context("a snapshot's name")?.to_owned())
+    let ours_made = ours.post("/api/admin/snapshot").await?["name"].take();
+    let theirs_made = theirs.post("/api/v1/admin/tsdb/snapshot").await?["data"]["name"].take();
+    let made = |side: &Side, name: &serde_json::Value| -> Result<_> {
+        Ok(side.folder.join("data/snapshots").join(name.as_str().context("a snapshot's name")?))
     };
-    let sizes = [
-        bytes(&ours.folder.join("data/snapshots").join(name(0)?).join("metrics"))?,
-        bytes(&theirs.folder.join("data/snapshots").join(name(1)?))?,
-    ];
+    let sizes =
+        [bytes(&made(&ours, &ours_made)?.join("metrics"))?, bytes(&made(&theirs, &theirs_made)?)?];
     row("disk after compaction, bytes a sample", sizes.map(|bytes| bytes as f64 / samples));
     ours.end().await?;
     theirs.end().await
