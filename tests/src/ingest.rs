@@ -68,13 +68,15 @@ pub fn run(folder: &Path, from: &[i64]) {
     let done: Vec<AtomicI64> = from.iter().map(|number| AtomicI64::new(*number)).collect();
     let slowest = || done.iter().map(|one| one.load(Ordering::Relaxed)).min().unwrap_or(0);
     let (store, _) = open(folder, slowest());
+    // What the store was last told the time is: long upkeep must not leave the writers an hour ahead.
+    let clock = AtomicI64::new(slowest());
     std::thread::scope(|scope| {
         for (writer, own) in done.iter().enumerate() {
-            let (store, slowest) = (&store, &slowest);
+            let (store, slowest, clock) = (&store, &slowest, &clock);
             scope.spawn(move || {
                 loop {
                     let number = own.load(Ordering::Relaxed);
-                    if number > slowest() + AHEAD {
+                    if number > slowest().min(clock.load(Ordering::Relaxed)) + AHEAD {
                         std::thread::sleep(Duration::from_millis(1));
                         continue;
                     }
@@ -95,7 +97,9 @@ pub fn run(folder: &Path, from: &[i64]) {
             });
         }
         loop {
-            store.maintain(at(slowest()));
+            let now = slowest();
+            store.maintain(at(now));
+            clock.store(now, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(1));
         }
     });
