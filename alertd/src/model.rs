@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod causes;
 pub mod engine;
+pub mod float;
 pub mod labels;
 pub mod matcher;
 pub mod pattern;

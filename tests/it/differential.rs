@@ -49,11 +49,19 @@ const AT_ONCE: usize = 4;
 /// How many differences are shown; the rest is counted.
 const SHOWN: usize = 12;
 
-/// What Prometheus 2.42 says of broken queries that are none in 3.x.
-const BY_DESIGN: &[&str] = &[
-    // Numbers and durations may stand for each other.
-    "unexpected duration",
+/// What one of the two says of a query that is right for the other.
+const BY_DESIGN: &[(Who, &str)] = &[
+    // In 3.x numbers and durations may stand for each other.
+    (Who::Prometheus, "unexpected duration"),
+    // In 3.x what a comparison would filter out afterwards counts too (its pull request 17668).
+    (Who::Pitcrew, "multiple matches for labels"),
 ];
+
+#[derive(PartialEq)]
+enum Who {
+    Pitcrew,
+    Prometheus,
+}
 
 /// Series by their labels as text: time, as written, and value of each point.
 type Points = BTreeMap<String, Vec<(String, f64)>>;
@@ -212,7 +220,10 @@ fn difference(query: &Query, ours: &Answer, theirs: &Answer) -> Option<String> {
             let kind = |text: &str| text.split(':').next().map(str::to_owned);
             if (a, kind(one)) == (b, kind(other)) { None } else { unlike() }
         }
-        (_, Answer::Failed { kind, .. }) if BY_DESIGN.iter().any(|why| kind.contains(why)) => None,
+        (_, Answer::Failed { kind, .. }) if by_design(Who::Prometheus, kind) => None,
+        (Answer::Failed { kind, .. }, _) if by_design(Who::Pitcrew, kind) && compares(query) => {
+            None
+        }
         (Answer::Failed { .. }, _) | (_, Answer::Failed { .. }) => unlike(),
         _ if query.broken => None,
         (Answer::Scalar(a), Answer::Scalar(b)) => (!same(a, b)).then(unlike)?,
@@ -226,6 +237,15 @@ fn difference(query: &Query, ours: &Answer, theirs: &Answer) -> Option<String> {
         (Answer::Matrix(a), Answer::Matrix(b)) => first_unlike(a, b),
         _ => unlike(),
     }
+}
+
+fn by_design(who: Who, error: &str) -> bool {
+    BY_DESIGN.iter().any(|(whose, text)| *whose == who && error.contains(text))
+}
+
+/// Whether it may filter one vector by another.
+fn compares(query: &Query) -> bool {
+    ["==", "!=", "<", ">"].iter().any(|operator| query.text.contains(operator))
 }
 
 fn first_unlike(ours: &Points, theirs: &Points) -> Option<String> {

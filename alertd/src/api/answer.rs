@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::model::float::shortest;
 use crate::model::labels::Labels;
 use crate::model::sample::{Sample, Timestamp};
 use crate::promql::{Answer, Value};
@@ -117,7 +118,7 @@ impl std::fmt::Display for Plain {
         match self.0 {
             f64::INFINITY => f.write_str("+Inf"),
             f64::NEG_INFINITY => f.write_str("-Inf"),
-            value => write!(f, "{value}"),
+            value => f.write_str(&shortest(value)),
         }
     }
 }

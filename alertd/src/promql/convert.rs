@@ -49,7 +49,7 @@ impl<'a> Converter<'a> {
                     expr: Box::new(inner),
                     range: self.positive(subquery.range, start)?,
                     step: subquery.step.map(|step| self.positive(step, start)).transpose()?,
-                    when: when(subquery.at.as_ref(), subquery.offset.as_ref()),
+                    when: self.when(start, subquery.at.as_ref(), subquery.offset.as_ref())?,
                 };
                 return Ok(Tree { start, node });
             }
@@ -207,7 +207,8 @@ impl<'a> Converter<'a> {
             let why = "vector selector must contain at least one non-empty matcher";
             return Err(self.refused(start, why.into()));
         }
-        Ok(Selector { matchers, when: when(selector.at.as_ref(), selector.offset.as_ref()) })
+        let when = self.when(start, selector.at.as_ref(), selector.offset.as_ref())?;
+        Ok(Selector { matchers, when })
     }
 
     fn call(&mut self, call: &upstream::Call, start: usize) -> Result<Node, PromqlError> {
@@ -288,6 +289,29 @@ impl<'a> Converter<'a> {
             None => (false, Vec::new()),
         };
         Ok(Node::Aggregate(Box::new(Aggregate { kind, expr, param, without, labels })))
+    }
+
+    fn when(
+        &self,
+        start: usize,
+        at: Option<&upstream::AtModifier>,
+        offset: Option<&upstream::Offset>,
+    ) -> Result<When, PromqlError> {
+        let at = match at {
+            None => None,
+            Some(upstream::AtModifier::Start) => Some(At::Start),
+            Some(upstream::AtModifier::End) => Some(At::End),
+            Some(upstream::AtModifier::At(time)) => {
+                let bad = || self.refused(start, "timestamp out of bounds for @ modifier".into());
+                Some(At::Time(epoch_millis(*time).ok_or_else(bad)?))
+            }
+        };
+        let offset = match offset {
+            None => 0,
+            Some(upstream::Offset::Pos(by)) => millis(*by),
+            Some(upstream::Offset::Neg(by)) => -millis(*by),
+        };
+        Ok(When { at, offset })
     }
 
     fn here(&self) -> usize {
@@ -408,25 +432,11 @@ fn kind(of: upstream::value::ValueType) -> Kind {
     }
 }
 
-fn when(at: Option<&upstream::AtModifier>, offset: Option<&upstream::Offset>) -> When {
-    When {
-        at: at.map(|at| match at {
-            upstream::AtModifier::Start => At::Start,
-            upstream::AtModifier::End => At::End,
-            upstream::AtModifier::At(time) => At::Time(epoch_millis(*time)),
-        }),
-        offset: match offset {
-            None => 0,
-            Some(upstream::Offset::Pos(by)) => millis(*by),
-            Some(upstream::Offset::Neg(by)) => -millis(*by),
-        },
-    }
-}
-
-fn epoch_millis(time: SystemTime) -> i64 {
+/// `None` beyond what milliseconds can say.
+fn epoch_millis(time: SystemTime) -> Option<i64> {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => millis(after),
-        Err(before) => -millis(before.duration()),
+        Ok(after) => i64::try_from(after.as_millis()).ok(),
+        Err(before) => i64::try_from(before.duration().as_millis()).ok().map(|millis| -millis),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pitcrew_exporter::config::duration::format;
 
+use crate::model::float::shortest;
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::MatchOp;
 
@@ -159,7 +160,7 @@ pub(super) fn number(value: f64) -> String {
     } else if value.is_infinite() {
         if value > 0.0 { "+Inf".into() } else { "-Inf".into() }
     } else {
-        value.to_string()
+        shortest(value)
     }
 }
 

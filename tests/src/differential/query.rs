@@ -270,8 +270,10 @@ impl Grammar {
         // The inner steps are at whole seconds: no edge may be.
         let half = if after == 0 { "500ms" } else { "" };
         let range = self.pick(&["30s", "5m", "7m", "17m", "30m"]);
-        let step = self.pick(STEPS);
         let inner = self.vector(depth, 0);
+        // Where no inner step falls into the window, what `@` fixes is still evaluated, and fails.
+        let none = range == "30s" && inner.text.contains('@');
+        let step = if none { "15s" } else { self.pick(STEPS) };
         let text = format!("({})[{range}{half}:{step}]{modifiers}", inner.text);
         self.applied(&text, inner.exact, depth, phase)
     }

@@ -38,12 +38,23 @@ fn bounded(call: &Call<'_>, low: &[f64], high: &[f64]) -> Result<Frame, PromqlEr
         let high = high.get(step).copied().unwrap_or(f64::NAN);
         if high < low {
             absent()
-        } else if value.is_nan() || low.is_nan() || high.is_nan() {
-            f64::NAN
         } else {
-            value.min(high).max(low)
+            extreme(extreme(value, high, f64::NEG_INFINITY), low, f64::INFINITY)
         }
     })
+}
+
+/// The one of two that is nearer to `end`, an infinity; NaN if either is, but for `end` itself.
+fn extreme(a: f64, b: f64, end: f64) -> f64 {
+    if a == end || b == end {
+        end
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if end > 0.0 {
+        a.max(b)
+    } else {
+        a.min(b)
+    }
 }
 
 /// The value of the only element, NaN when there is none or more than one.
