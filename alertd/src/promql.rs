@@ -159,6 +159,10 @@ pub fn range(
 
 /// Removes the names that were to go at the end.
 fn finished(rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
+    // Every operation leaves its rows distinct.
+    if rows.iter().all(|row| !row.drop_name) {
+        return Ok(rows.into_iter().filter(|row| !row.is_empty()).collect());
+    }
     merged(rows.into_iter().map(|row| match row.drop_name {
         true => Row { labels: without_name(&row.labels), drop_name: false, values: row.values },
         false => row,

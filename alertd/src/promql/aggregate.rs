@@ -1,13 +1,14 @@
 //! Aggregations: rows to groups, `by` or `without` labels.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use twox_hash::XxHash64;
 
 use crate::model::labels::{Labels, METRIC_NAME};
 
 use super::error::{PromqlError, failed};
-use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent, merged};
+use super::eval::{Evaluator, Frame, Row, Steps, absent, is_absent, is_metadata, merged};
 use super::print::{number, quoted};
 use super::sum::{Mean, Sum, Variance, ascending, quantile};
 use super::syntax::{Aggregate, Aggregation, Node};
@@ -23,7 +24,10 @@ pub(super) fn apply(
     aggregate: &Aggregate,
     steps: &Steps,
 ) -> Result<Frame, PromqlError> {
-    let rows = eval.vector(&aggregate.expr, steps)?;
+    let rows = match eval.options.delayed_name_removal || aggregate.looks_at_names() {
+        true => eval.vector(&aggregate.expr, steps)?,
+        false => eval.nameless(&aggregate.expr, steps)?,
+    };
     let value_label = match aggregate.kind {
         Aggregation::CountValues => Some(label(eval, aggregate)?),
         _ => None,
@@ -113,21 +117,47 @@ pub(super) fn bad_quantile(q: f64) -> String {
     format!("quantile value should be between 0 and 1, got {}", number(q))
 }
 
+impl Aggregate {
+    /// Whether its result depends on metric names, in groups or in what it hands on.
+    fn looks_at_names(&self) -> bool {
+        let hands_on = matches!(
+            self.kind,
+            Aggregation::Topk
+                | Aggregation::Bottomk
+                | Aggregation::Limitk
+                | Aggregation::LimitRatio
+                | Aggregation::CountValues
+        );
+        hands_on || self.labels.iter().any(|label| is_metadata(label))
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        let listed = self.labels.iter().any(|label| label == name);
+        if self.without { name != METRIC_NAME && !listed } else { listed }
+    }
+}
+
 /// Groups in the order of their first member.
 fn grouped(aggregate: &Aggregate, rows: Vec<Row>) -> Vec<Group> {
-    let listed = |name: &str| aggregate.labels.iter().any(|label| label == name);
     let mut groups: Vec<Group> = Vec::new();
-    let mut known: HashMap<Labels, usize> = HashMap::new();
+    // By the hash of the labels that stay, so that a set of them is made once a group.
+    let mut known: HashMap<u64, Vec<usize>> = HashMap::new();
+    let hashes = RandomState::new();
     for row in rows {
-        let labels = match aggregate.without {
-            true => row.labels.retain(|name| name != METRIC_NAME && !listed(name)),
-            false if aggregate.labels.is_empty() => Labels::empty(),
-            false => row.labels.retain(listed),
+        let kept = || row.labels.iter().filter(|(name, _)| aggregate.keeps(name));
+        let mut hash = hashes.build_hasher();
+        kept().for_each(|pair| pair.hash(&mut hash));
+        let same_hash = known.entry(hash.finish()).or_default();
+        let same = |at: &&usize| groups.get(**at).is_some_and(|one| one.labels.iter().eq(kept()));
+        let at = match same_hash.iter().find(same) {
+            Some(at) => *at,
+            None => {
+                let labels = row.labels.retain(|name| aggregate.keeps(name));
+                groups.push(Group { labels, drop_name: row.drop_name, members: Vec::new() });
+                same_hash.push(groups.len() - 1);
+                groups.len() - 1
+            }
         };
-        let at = *known.entry(labels.clone()).or_insert_with(|| {
-            groups.push(Group { labels, drop_name: row.drop_name, members: Vec::new() });
-            groups.len() - 1
-        });
         if let Some(group) = groups.get_mut(at) {
             group.drop_name |= row.drop_name;
             group.members.push(row);

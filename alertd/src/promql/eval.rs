@@ -154,6 +154,9 @@ impl<'a> Evaluator<'a> {
                 Ok(Frame::Scalar(vec![*value; steps.count]))
             }
             Node::Text(_) | Node::NotText(_) => Ok(Frame::Text(self.text(tree)?)),
+            Node::Selector(selector) if steps.count == 1 => {
+                Ok(Frame::Vector(self.latest(selector, steps.start)?))
+            }
             Node::Selector(selector) => {
                 Ok(Frame::Vector(self.instant(selector, steps, |sample| sample.value)?))
             }
@@ -180,7 +183,7 @@ impl<'a> Evaluator<'a> {
             }
             Node::Aggregate(aggregate) => aggregate::apply(self, aggregate, steps),
             Node::Call { function, args } => {
-                (function.run)(&Call { eval: self, function, args, steps })
+                (function.run)(&Call { eval: self, function, args, steps, names_matter: true })
             }
             Node::Range { .. } | Node::Subquery { .. } => {
                 Err(failed!("a range vector has no value at an instant: wrap it in a function"))
@@ -190,6 +193,26 @@ impl<'a> Evaluator<'a> {
 
     pub(super) fn vector(&self, tree: &Tree, steps: &Steps) -> Result<Vec<Row>, PromqlError> {
         match self.eval(tree, steps)? {
+            Frame::Vector(rows) => Ok(rows),
+            _ => Err(failed!("expected an instant vector")),
+        }
+    }
+
+    /// As `vector`, for a caller who does not look at metric names: it may leave them, where
+    /// without them the rows would be as distinct.
+    pub(super) fn nameless(&self, tree: &Tree, steps: &Steps) -> Result<Vec<Row>, PromqlError> {
+        let Node::Call { function, args } = &tree.bare().node else {
+            return self.vector(tree, steps);
+        };
+        if steps.count > 1 && tree.is_fixed() {
+            return self.vector(tree, steps);
+        }
+        self.check_cancelled()?;
+        let before = self.held.get();
+        let call = Call { eval: self, function, args, steps, names_matter: false };
+        let frame = (function.run)(&call)?;
+        self.hold_only(before, frame.size())?;
+        match frame {
             Frame::Vector(rows) => Ok(rows),
             _ => Err(failed!("expected an instant vector")),
         }
@@ -221,13 +244,22 @@ impl<'a> Evaluator<'a> {
 
     /// Rows without their names, none of which may then be equal, at whatever steps their values
     /// are.
-    pub(super) fn renamed_apart(&self, rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
+    pub(super) fn renamed_apart(&self, mut rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
+        rows.retain(|row| !row.is_empty());
         let count = rows.len();
-        let rows = merged(rows.into_iter().map(|row| self.renamed(row)))?;
+        let rows = self.all_renamed(rows)?;
         match rows.len() < count && !self.options.delayed_name_removal {
             true => Err(same_labels()),
             false => Ok(rows),
         }
+    }
+
+    fn all_renamed(&self, mut rows: Vec<Row>) -> Result<Vec<Row>, PromqlError> {
+        if self.options.delayed_name_removal || !of_one_name(&rows) {
+            return merged(rows.into_iter().map(|row| self.renamed(row)));
+        }
+        rows.retain(|row| !row.is_empty());
+        Ok(rows.into_iter().map(|row| self.renamed(row)).collect())
     }
 
     /// Applies `change` to every value; the metric name goes.
@@ -242,24 +274,35 @@ impl<'a> Evaluator<'a> {
     /// As `map`, knowing the step; the change may remove values.
     pub(super) fn map_at(
         &self,
-        rows: Vec<Row>,
+        mut rows: Vec<Row>,
         change: impl Fn(usize, f64) -> f64,
     ) -> Result<Frame, PromqlError> {
-        let changed = rows.into_iter().map(|mut row| {
+        for row in &mut rows {
             for (at, value) in row.values.iter_mut().enumerate() {
                 if !is_absent(*value) {
                     *value = change(at, *value);
                 }
             }
-            self.renamed(row)
-        });
-        Ok(Frame::Vector(merged(changed)?))
+        }
+        Ok(Frame::Vector(self.all_renamed(rows)?))
     }
 
     /// Counts samples that are loaded or produced against the limit of the query. When the node
     /// that asked is done, only those of its result count on.
     pub(super) fn charge(&self, samples: usize) -> Result<(), PromqlError> {
         self.hold_only(self.held.get(), samples)
+    }
+
+    /// Counts samples as held while `work` runs; what it charges itself stays.
+    pub(super) fn held_for<T>(
+        &self,
+        samples: usize,
+        work: impl FnOnce() -> Result<T, PromqlError>,
+    ) -> Result<T, PromqlError> {
+        self.charge(samples)?;
+        let done = work();
+        self.held.set(self.held.get().saturating_sub(samples));
+        done
     }
 
     fn hold_only(&self, before: usize, samples: usize) -> Result<(), PromqlError> {
@@ -307,10 +350,21 @@ pub(super) fn is_metadata(label: &str) -> bool {
 }
 
 pub(super) fn without_name(labels: &Labels) -> Labels {
-    match labels.iter().any(|(name, _)| is_metadata(name)) {
-        true => labels.retain(|name| !is_metadata(name)),
-        false => labels.clone(),
+    match labels.iter().filter(|(name, _)| is_metadata(name)).count() {
+        0 => labels.clone(),
+        1 if labels.metric_name().is_some() => labels.without_one(METRIC_NAME),
+        _ => labels.retain(|name| !is_metadata(name)),
     }
+}
+
+/// Whether distinct rows stay distinct without their names, because they share one.
+pub(super) fn of_one_name(rows: &[Row]) -> bool {
+    let Some(first) = rows.first() else { return true };
+    let name = first.labels.metric_name();
+    rows.iter().all(|row| {
+        let said = row.labels.iter().filter(|(label, _)| is_metadata(label)).count();
+        row.labels.metric_name() == name && said == usize::from(name.is_some())
+    })
 }
 
 fn same_labels() -> PromqlError {

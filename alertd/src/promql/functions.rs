@@ -13,7 +13,7 @@ pub(super) mod regression;
 pub(super) mod sort;
 
 use super::error::{PromqlError, failed};
-use super::eval::{Evaluator, Frame, Row, Steps};
+use super::eval::{Evaluator, Frame, Row, Steps, of_one_name};
 use super::selector::Window;
 use super::syntax::{Kind, Tree};
 
@@ -31,6 +31,8 @@ pub(super) struct Call<'a> {
     pub(super) function: &'static Function,
     pub(super) args: &'a [Tree],
     pub(super) steps: &'a Steps,
+    /// Whether whoever asked looks at metric names.
+    pub(super) names_matter: bool,
 }
 
 type Run = fn(&Call<'_>) -> Result<Frame, PromqlError>;
@@ -199,8 +201,13 @@ impl<'a> Call<'a> {
         arg: usize,
         compute: impl FnMut(&Window<'_>) -> Option<f64>,
     ) -> Result<Frame, PromqlError> {
-        let rows = self.over_keeping_names(arg, compute)?;
-        Ok(Frame::Vector(self.eval.renamed_apart(rows)?))
+        self.unnamed(self.over_keeping_names(arg, compute)?)
+    }
+
+    /// The metric names of what was computed of range vectors go, unless nobody looks at them.
+    pub(super) fn unnamed(&self, rows: Vec<Row>) -> Result<Frame, PromqlError> {
+        let as_they_are = !self.names_matter && of_one_name(&rows);
+        Ok(Frame::Vector(if as_they_are { rows } else { self.eval.renamed_apart(rows)? }))
     }
 
     pub(super) fn over_keeping_names(
@@ -208,9 +215,6 @@ impl<'a> Call<'a> {
         arg: usize,
         compute: impl FnMut(&Window<'_>) -> Option<f64>,
     ) -> Result<Vec<Row>, PromqlError> {
-        let ranges = self.eval.ranges(self.arg(arg)?, self.steps)?;
-        let mut rows = self.eval.over(&ranges, self.steps, compute)?;
-        rows.retain(|row| !row.is_empty());
-        Ok(rows)
+        self.eval.over(self.arg(arg)?, self.steps, compute)
     }
 }

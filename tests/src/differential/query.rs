@@ -125,12 +125,8 @@ impl Grammar {
             }
             94..96 => self.calendar(phase),
             96..98 => {
-                let (mut modifiers, _) = self.modifiers(phase);
-                if modifiers.contains("offset") && modifiers.contains('@') {
-                    modifiers.clear();
-                }
                 let name = self.pick(SELECTORS).0;
-                piece(format!("timestamp({name}{modifiers})"), Bits)
+                piece(self.timestamp(name, phase), Bits)
             }
             98 => {
                 let inner = self.scalar(depth, phase);
@@ -358,6 +354,14 @@ impl Grammar {
         piece(format!("histogram_quantile({}, {buckets})", self.pick(QUANTILES)), Near)
     }
 
+    /// Without `offset` beside `@`, which is forgotten there.
+    fn timestamp(&mut self, name: &str, phase: i64) -> String {
+        match self.modifiers(phase).0 {
+            both if both.contains("offset") && both.contains('@') => format!("timestamp({name})"),
+            modifiers => format!("timestamp({name}{modifiers})"),
+        }
+    }
+
     fn calendar(&mut self, phase: i64) -> Piece {
         let functions = [
             "year",
@@ -373,7 +377,7 @@ impl Grammar {
         let (modifiers, _) = self.modifiers(phase);
         let of = match self.random.u8(..5) {
             0 => String::new(),
-            1 => format!("timestamp(up{modifiers})"),
+            1 => self.timestamp("up", phase),
             2 => "vector(time())".to_owned(),
             3 => format!("load{modifiers} * 30000"),
             _ => format!("hits_total{modifiers} * 100000"),

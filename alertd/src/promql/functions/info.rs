@@ -91,7 +91,9 @@ fn candidates(
         }
         let identity =
             series.labels.retain(|name| name == METRIC_NAME || IDENTIFYING.contains(&name));
-        let row = call.eval.newest(series, &times, |sample| sample.timestamp.0 as f64)?;
+        let row = call
+            .eval
+            .newest(&series.labels, &series.samples, &times, |sample| sample.timestamp.0 as f64)?;
         let name = row.labels.metric_name().unwrap_or("").to_owned();
         let entry = found.entry(identity).or_insert(Candidates { name, rows: Vec::new() });
         entry.rows.push(row);

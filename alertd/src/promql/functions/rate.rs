@@ -3,7 +3,7 @@
 use super::Call;
 use crate::model::sample::Sample;
 use crate::promql::error::PromqlError;
-use crate::promql::eval::{Frame, Row, merged};
+use crate::promql::eval::{Frame, Row};
 use crate::promql::selector::Window;
 
 pub(super) fn rate(call: &Call<'_>) -> Result<Frame, PromqlError> {
@@ -74,16 +74,20 @@ fn is_reset(window: &Window<'_>, before: &Sample, sample: &Sample) -> bool {
 
 /// Notes metrics whose name does not say that they count; then drops the names.
 fn counters(call: &Call<'_>, rows: Vec<Row>) -> Result<Frame, PromqlError> {
+    let mut noted = "";
     for row in &rows {
         let name = row.labels.metric_name().unwrap_or("");
-        let counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end));
-        if !name.is_empty() && !counter {
+        if name == noted {
+            continue;
+        }
+        noted = name;
+        if !["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end)) {
             let text = "metric might not be a counter, \
                         name does not end in _total/_sum/_count/_bucket";
             call.eval.inform(call.arg(0)?.start, &format!("{text}: {name:?}"));
         }
     }
-    Ok(Frame::Vector(merged(rows.into_iter().map(|row| call.eval.renamed(row)))?))
+    call.unnamed(rows)
 }
 
 /// The change within the window, stretched to its edges where samples lie near them.
