@@ -54,7 +54,8 @@ pub struct Limits {
     pub max_labels: usize,
     pub max_label_name_bytes: usize,
     pub max_label_value_bytes: usize,
-    /// When the log has got so much longer, a checkpoint is written.
+    /// When the log has got so much longer, and by half of what the last checkpoint took, the next
+    /// one is written. Replaying the log is what a start spends most time with.
     pub checkpoint_bytes: u64,
 }
 
@@ -121,7 +122,7 @@ impl Default for Limits {
             max_labels: 128,
             max_label_name_bytes: 1 << 10,
             max_label_value_bytes: 16 << 10,
-            checkpoint_bytes: 128 << 20,
+            checkpoint_bytes: 32 << 20,
         }
     }
 }
@@ -175,9 +176,7 @@ impl Tsdb {
         let cut = self.cut_windows(disk, now);
         let keep = Keep { retention: self.limits.retention, size: self.limits.retention_bytes };
         disk.blocks.maintain(now, &keep, disk.log.bytes() + disk.checkpoints.bytes());
-        if cut
-            || disk.checkpoints.behind(disk.log.added()) > i128::from(self.limits.checkpoint_bytes)
-        {
+        if cut || disk.checkpoints.is_due(disk.log.added(), self.limits.checkpoint_bytes) {
             self.checkpoint(disk);
         }
     }

@@ -44,6 +44,8 @@ struct State {
     files: Vec<ChunkFile>,
     /// What the log had got when the last one was begun; before the start, less than nothing.
     log_at: i128,
+    /// Bytes of the last one, without its chunk files.
+    size: u64,
 }
 
 /// A file of sealed chunks.
@@ -65,8 +67,12 @@ pub struct Counts {
 impl Checkpoints {
     /// `replayed` bytes of the log belong to no checkpoint yet.
     pub(super) fn new(folder: &Path, loaded: &Loaded, replayed: u64) -> Checkpoints {
-        let state =
-            State { next: loaded.next, files: loaded.files.clone(), log_at: -i128::from(replayed) };
+        let state = State {
+            next: loaded.next,
+            files: loaded.files.clone(),
+            log_at: -i128::from(replayed),
+            size: loaded.size,
+        };
         Checkpoints { folder: folder.into(), state: Mutex::new(state), counts: Mutex::default() }
     }
 
@@ -80,9 +86,11 @@ impl Checkpoints {
         files.filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
     }
 
-    /// How much the log has got since the last one.
-    pub(super) fn behind(&self, added: u64) -> i128 {
-        i128::from(added) - self.state.lock().unwrap_or_else(PoisonError::into_inner).log_at
+    /// Whether the log, which has got `added` bytes, is longer than it should be: by `least`, and by
+    /// enough to be worth the writing.
+    pub(super) fn is_due(&self, added: u64, least: u64) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        i128::from(added) - state.log_at > i128::from(least.max(state.size / 2))
     }
 
     fn lock_counts(&self) -> MutexGuard<'_, Counts> {
@@ -177,6 +185,7 @@ impl Tsdb {
         undo.clear();
         files.push(ChunkFile { number, newest });
         (state.next, state.files) = (number + 1, files);
+        state.size = fs::metadata(checkpoint_path(folder, number))?.len();
         clean(folder, number, &manifest.files)?;
         disk.log.remove_before(log)?;
         Ok(entries.len())

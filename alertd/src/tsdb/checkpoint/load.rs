@@ -22,6 +22,8 @@ pub(in super::super) struct Loaded {
     pub(in super::super) log: u64,
     pub(in super::super) next: u64,
     pub(in super::super) files: Vec<ChunkFile>,
+    /// Bytes of the checkpoint.
+    pub(in super::super) size: u64,
 }
 
 /// Adds to `head` what the newest checkpoint that can be read holds.
@@ -42,7 +44,7 @@ pub(in super::super) fn load(
         }
     }
     numbers.sort_unstable_by(|a, b| b.cmp(a));
-    let mut loaded = Loaded { cut: Timestamp(i64::MIN), log: 0, next, files: Vec::new() };
+    let mut loaded = Loaded { cut: Timestamp(i64::MIN), log: 0, next, files: Vec::new(), size: 0 };
     for number in numbers {
         let path = checkpoint_path(folder, number);
         let bytes = match fs::read(&path) {
@@ -72,7 +74,8 @@ pub(in super::super) fn load(
         if let Err(error) = clean(folder, number, &manifest.files) {
             report.add(Repair::unreadable(folder, &error));
         }
-        loaded = Loaded { cut: manifest.cut, log: manifest.log, next, files };
+        let size = bytes.len() as u64;
+        loaded = Loaded { cut: manifest.cut, log: manifest.log, next, files, size };
         break;
     }
     Ok(loaded)
