@@ -5,7 +5,7 @@ pub mod block;
 mod bytes;
 pub mod cardinality;
 mod checkpoint;
-mod chunk;
+pub mod chunk;
 mod cut;
 mod frame;
 mod head;

@@ -1,30 +1,42 @@
-//! The fuzz targets' checks on their seeds, and on some thousand changed copies of each.
+//! The fuzz targets' checks on their seeds, and on changed copies of each.
 
 use std::fs;
 
 use pitcrew_tests::programs::workspace;
 
+#[path = "../fuzz/checks/chunk.rs"]
+mod chunk;
 #[path = "../fuzz/checks/exposition.rs"]
 mod exposition;
+#[path = "../fuzz/checks/log_replay.rs"]
+mod log_replay;
+#[path = "../fuzz/checks/query.rs"]
+mod query;
+#[path = "../fuzz/checks/remote_write.rs"]
+mod remote_write;
 
 type Check = fn(&[u8]);
 
-/// Each has its seeds in `tests/fuzz/seeds/NAME`.
-const CHECKS: &[(&str, Check)] = &[("exposition", exposition::check)];
-
-/// Changed copies of each seed.
-const COPIES: usize = 1000;
+/// Each has its seeds in `tests/fuzz/seeds/NAME`, and so many changed copies of each seed.
+const CHECKS: &[(&str, usize, Check)] = &[
+    ("chunk", 1000, chunk::check),
+    ("exposition", 1000, exposition::check),
+    // These two write files, and parse slowly without optimisation.
+    ("log_replay", 50, log_replay::check),
+    ("query", 100, query::check),
+    ("remote_write", 1000, remote_write::check),
+];
 
 #[test]
 fn seeds_and_their_mutations_pass() {
-    for (name, check) in CHECKS {
+    for (name, copies, check) in CHECKS {
         let folder = workspace().join("tests/fuzz/seeds").join(name);
         let mut seeds = 0;
         for file in fs::read_dir(folder).unwrap() {
             let seed = fs::read(file.unwrap().path()).unwrap();
             check(&seed);
             let mut random = fastrand::Rng::with_seed(7);
-            (0..COPIES).for_each(|_| check(&mutated(&seed, &mut random)));
+            (0..*copies).for_each(|_| check(&mutated(&seed, &mut random)));
             seeds += 1;
         }
         assert!(seeds > 0, "{name} has no seeds");

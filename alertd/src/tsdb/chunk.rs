@@ -18,16 +18,16 @@ use self::bits::{Reader, Writer};
 /// Some samples of one series, oldest first, no two at one timestamp; never empty, never changed.
 /// Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chunk {
-    pub(super) first: Timestamp,
-    pub(super) last: Timestamp,
-    pub(super) count: u32,
-    pub(super) bits: Arc<[u8]>,
+pub struct Chunk {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub count: u32,
+    pub bits: Arc<[u8]>,
 }
 
 /// The chunk that a series' next samples go to; can be read at any time.
 #[derive(Debug, Default)]
-pub(super) struct Open {
+pub struct Open {
     out: Writer,
     count: u32,
     first: i64,
@@ -48,7 +48,7 @@ struct State {
 /// Bytes that no chunk writes, or not with this count and these times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("chunk is corrupt")]
-pub(super) struct Corrupt;
+pub struct Corrupt;
 
 /// Widths of the change of a distance.
 const WIDTHS: [u32; 6] = [0, 7, 14, 20, 32, 64];
@@ -59,7 +59,7 @@ const MEANINGFUL_BITS: u32 = 6;
 
 impl Chunk {
     /// `None` for no samples.
-    pub(super) fn new(samples: &[Sample]) -> Option<Chunk> {
+    pub fn new(samples: &[Sample]) -> Option<Chunk> {
         let mut open = Open::default();
         samples.iter().for_each(|sample| open.push(*sample));
         open.chunk()
@@ -70,7 +70,7 @@ impl Chunk {
     /// # Errors
     /// When the bytes are no chunk's; `out` may have got some samples then, in ascending order.
     #[inline]
-    pub(super) fn decode(
+    pub fn decode(
         &self,
         from: Timestamp,
         to: Timestamp,
@@ -81,7 +81,7 @@ impl Chunk {
     }
 
     /// All of them.
-    pub(super) fn samples(&self) -> Result<Vec<Sample>, Corrupt> {
+    pub fn samples(&self) -> Result<Vec<Sample>, Corrupt> {
         // A count from a damaged file is not worth an allocation.
         let mut out = Vec::with_capacity(self.count.min(1024) as usize);
         self.decode(Timestamp(i64::MIN), Timestamp(i64::MAX), &mut out)?;
@@ -97,7 +97,7 @@ impl Chunk {
 
 impl Open {
     /// Takes back a chunk that was still open.
-    pub(super) fn resume(chunk: &Chunk) -> Result<Open, Corrupt> {
+    pub fn resume(chunk: &Chunk) -> Result<Open, Corrupt> {
         let (from, to) = (Timestamp(i64::MAX), Timestamp(i64::MAX));
         let (state, bits) =
             decode(&chunk.bits, chunk.first.0, chunk.count, from, to, &mut Vec::new())?;
@@ -109,7 +109,7 @@ impl Open {
     }
 
     /// The sample must be newer than the last one.
-    pub(super) fn push(&mut self, sample: Sample) {
+    pub fn push(&mut self, sample: Sample) {
         let time = sample.timestamp.0;
         if self.count == 0 {
             self.first = time;
@@ -148,7 +148,7 @@ impl Open {
     }
 
     /// What it holds; `None` for nothing.
-    pub(super) fn chunk(&self) -> Option<Chunk> {
+    pub fn chunk(&self) -> Option<Chunk> {
         let (first, last) = self.range()?;
         Some(Chunk { first, last, count: self.count, bits: self.out.bytes().into() })
     }

@@ -9,6 +9,9 @@ use crate::model::matcher::{MatchOp, Matcher};
 /// Identifies a series, also in the files; never used twice.
 pub(super) type SeriesId = u64;
 
+/// No store gives so many; behind a file that has a higher one there would be none left to give.
+pub(super) const HIGHEST_ID: SeriesId = 1 << 62;
+
 /// Label name to value to the ids of the series that have it, in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct Index {

@@ -10,7 +10,7 @@ use crate::model::sample::Timestamp;
 use super::super::bytes::{Input, Malformed, put_bytes, put_number, put_signed};
 use super::super::chunk::Chunk;
 use super::super::frame;
-use super::super::index::SeriesId;
+use super::super::index::{HIGHEST_ID, SeriesId};
 
 /// The first byte of every record: what it is and how it is written. The log has 1.
 pub(in super::super) const CHUNKS: u8 = 2;
@@ -50,6 +50,9 @@ impl Manifest {
             return Err(Malformed);
         }
         let (cut, next_id, log) = (Timestamp(input.signed()?), input.number()?, input.number()?);
+        if next_id > HIGHEST_ID {
+            return Err(Malformed);
+        }
         let mut files = Vec::new();
         for _ in 0..input.number()? {
             files.push(input.number()?);
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn records_come_back_and_damage_is_an_error() {
         let manifest =
-            Manifest { cut: Timestamp(i64::MIN), next_id: u64::MAX, log: 7, files: vec![1, 300] };
+            Manifest { cut: Timestamp(i64::MIN), next_id: HIGHEST_ID, log: 7, files: vec![1, 300] };
         let mut record = vec![MANIFEST];
         manifest.put(&mut record);
         assert_eq!(Manifest::take(&record), Ok(manifest));

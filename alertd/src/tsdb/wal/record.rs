@@ -9,7 +9,7 @@ use crate::model::sample::{Sample, Timestamp};
 
 use super::super::bytes::{Input, Malformed, put_bytes, put_number, put_signed};
 use super::super::frame;
-use super::super::index::SeriesId;
+use super::super::index::{HIGHEST_ID, SeriesId};
 
 /// The first byte of every record: what it is and how it is written.
 const KIND: u8 = 1;
@@ -110,6 +110,9 @@ pub(in super::super) fn decode(record: &[u8], sink: &mut impl Sink) -> Result<()
             FAR => last.id.wrapping_add(input.signed()? as u64),
             _ => return Err(Malformed),
         };
+        if last.id > HIGHEST_ID {
+            return Err(Malformed);
+        }
         let distance = match head >> 6 {
             SAME => 0,
             NEXT => last.step,
@@ -144,8 +147,10 @@ pub(in super::super) fn put_series(out: &mut Vec<u8>, id: SeriesId, labels: &Lab
 pub(in super::super) fn take_series<'a>(
     input: &mut Input<'a>,
 ) -> Result<(SeriesId, Vec<(&'a str, &'a str)>), Malformed> {
-    let id = input.number()?;
-    let count = input.number()?;
+    let (id, count) = (input.number()?, input.number()?);
+    if id > HIGHEST_ID {
+        return Err(Malformed);
+    }
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     for _ in 0..count {
         let (name, value) = (input.text()?, input.text()?);
@@ -183,7 +188,7 @@ pub(in super::super) mod tests {
     fn records_come_back_and_damage_is_an_error() {
         let mut encoder = Encoder::default();
         let mut want = Heard::default();
-        for (id, labels) in [(3, vec![("a", "1"), ("b", "é")]), (u64::MAX, vec![])] {
+        for (id, labels) in [(3, vec![("a", "1"), ("b", "é")]), (HIGHEST_ID, vec![])] {
             let labels = Labels::from_pairs(labels);
             encoder.series(id, &labels);
             want.series.push((id, labels));
@@ -194,7 +199,7 @@ pub(in super::super) mod tests {
             (3, 30_000, 1.5),
             (4, 30_000, f64::NAN),
             (5, 30_000, stale_marker()),
-            (u64::MAX, i64::MIN, -0.0),
+            (HIGHEST_ID, i64::MIN, -0.0),
             (0, i64::MAX, 1.0 / 3.0),
         ] {
             encoder.sample(id, Sample { timestamp: Timestamp(time), value });

@@ -28,7 +28,7 @@ pub(in super::super) fn replay(
 ) -> io::Result<Replayed> {
     let mut replayed = Replayed { bytes: 0, next: from };
     for (number, path) in segments(folder)? {
-        replayed.next = replayed.next.max(number + 1);
+        replayed.next = replayed.next.max(number.saturating_add(1));
         if number < from {
             continue;
         }
