@@ -1,7 +1,7 @@
 //! alertd as the sender, to Debian's Prometheus.
 
 use pitcrew_tests::fake_target::{Answer, FakeTarget, TEXT};
-use pitcrew_tests::live::PATIENCE;
+use pitcrew_tests::live::{Live, PATIENCE};
 use pitcrew_tests::process::free_address;
 use pitcrew_tests::wait;
 use rustix::process::Signal;
@@ -11,6 +11,23 @@ use super::{alertd, count, prometheus, samples};
 /// Many series, of which a kill finds some sent and some not.
 fn page(turn: usize) -> String {
     (0..300).map(|n| format!("m{{n=\"{n}\"}} {}\n", turn * 1000 + n)).collect()
+}
+
+/// Until the sender has much that the receiver has not.
+async fn backlog(sender: &Live) {
+    let pending = "pitcrew_alertd_remote_write_pending_samples{remote=\"peer\"}";
+    let many = async || sender.metric(pending).await > Some(3000.0);
+    wait::until(PATIENCE, "a backlog", many).await;
+}
+
+/// Until the last samples are in the sender's queue: one that a kill finds between the store and
+/// the queue is stored and never sent.
+async fn nothing_new(target: &FakeTarget, sender: &Live) {
+    target.set(Answer::Status("503 Service Unavailable".to_owned()));
+    let failed = async || sender.value("timestamp(up == 0)").await;
+    wait::until(PATIENCE, "a scrape that fails", async || failed().await.is_some()).await;
+    let first = failed().await;
+    wait::until(PATIENCE, "the next one", async || failed().await > first).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,7 +47,7 @@ remote_write:
     );
     let receiver = prometheus(theirs.path(), &there, "global: {}").await;
     let sender = alertd(ours.path(), &here, &config).await;
-    let arrived = async |live: &pitcrew_tests::live::Live| {
+    let arrived = async |live: &Live| {
         live.value("count(m{site=\"lab\"})").await == Some(300.0)
     };
     wait::until(PATIENCE, "the first samples", async || arrived(&receiver).await).await;
@@ -38,10 +55,8 @@ remote_write:
     // The receiver is away, and so is the sender for a while.
     receiver.end(Signal::KILL).await;
     target.set(Answer::Page(TEXT, page(1)));
-    let pending = "pitcrew_alertd_remote_write_pending_samples{remote=\"peer\"}";
-    let waiting =
-        async |live: &pitcrew_tests::live::Live| live.metric(pending).await > Some(3000.0);
-    wait::until(PATIENCE, "a backlog", async || waiting(&sender).await).await;
+    backlog(&sender).await;
+    nothing_new(&target, &sender).await;
     sender.end(Signal::KILL).await;
     let sender = alertd(ours.path(), &here, &config).await;
     target.set(Answer::Page(TEXT, page(2)));
@@ -50,6 +65,10 @@ remote_write:
         .await;
 
     // Killed while it sends, and the receiver too.
+    receiver.end(Signal::KILL).await;
+    backlog(&sender).await;
+    nothing_new(&target, &sender).await;
+    let receiver = prometheus(theirs.path(), &there, "global: {}").await;
     sender.end(Signal::KILL).await;
     let sender = alertd(ours.path(), &here, &config).await;
     receiver.end(Signal::KILL).await;
