@@ -47,9 +47,7 @@ remote_write:
     );
     let receiver = prometheus(theirs.path(), &there, "global: {}").await;
     let sender = alertd(ours.path(), &here, &config).await;
-    let arrived = async |live: &Live| {
-        live.value("count(m{site=\"lab\"})").await == Some(300.0)
-    };
+    let arrived = async |live: &Live| live.value("count(m{site=\"lab\"})").await == Some(300.0);
     wait::until(PATIENCE, "the first samples", async || arrived(&receiver).await).await;
 
     // The receiver is away, and so is the sender for a while.

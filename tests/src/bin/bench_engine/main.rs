@@ -76,7 +76,7 @@ async fn beside(folder: &Path) -> Result<()> {
 
     rules(folder, &ours, &theirs).await?;
 
-    let ours_made = ours.post("/api/admin/snapshot").await?["name"].take();
+    let ours_made = ours.post("/api/admin/snapshot").await?["data"]["name"].take();
     let theirs_made = theirs.post("/api/v1/admin/tsdb/snapshot").await?["data"]["name"].take();
     let made = |side: &Side, name: &serde_json::Value| -> Result<_> {
         Ok(side.folder.join("data/snapshots").join(name.as_str().context("a snapshot's name")?))
