@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pitcrew_alertd::model::sample::{Sample, Series};
+use pitcrew_alertd::remote::Protocol;
+use pitcrew_alertd::remote::encode::Body;
 
 use crate::process::{Process, free_address};
 use crate::{peers, wait};
@@ -35,53 +37,18 @@ pub async fn with_series(folder: &Path, series: &[Series]) -> (Process, String) 
     let client = reqwest::Client::new();
     for from in (first..=last).step_by(SLICE as usize) {
         let inside = |sample: &&Sample| (from..from + SLICE).contains(&sample.timestamp.0);
-        let mut request = Vec::new();
+        let mut body = Body::new(Protocol::V1);
         for Series { labels, samples } in series {
-            let mut message = Vec::new();
-            for (name, value) in labels.iter() {
-                let pair = [field(1, name.as_bytes()), field(2, value.as_bytes())].concat();
-                message.extend(field(1, &pair));
+            let samples: Vec<Sample> = samples.iter().filter(inside).copied().collect();
+            if !samples.is_empty() {
+                body.series(labels.iter(), &samples);
             }
-            for sample in samples.iter().filter(inside) {
-                let mut point = vec![0x09];
-                point.extend(sample.value.to_le_bytes());
-                point.push(0x10);
-                point.extend(varint(sample.timestamp.0.cast_unsigned()));
-                message.extend(field(2, &point));
-            }
-            request.extend(field(1, &message));
         }
-        let asked = client.post(format!("{url}/api/v1/write")).body(snappy(&request));
+        let asked = client.post(format!("{url}/api/v1/write")).body(body.finish());
         let answer = asked.header("content-encoding", "snappy").send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
     (process, url)
-}
-
-/// A protobuf field of that number that holds bytes.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat()
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-/// Snappy's block format without compressing anything: literals with two bytes of length.
-fn snappy(bytes: &[u8]) -> Vec<u8> {
-    let mut out = varint(bytes.len() as u64);
-    for part in bytes.chunks(1 << 16) {
-        out.push(61 << 2);
-        out.extend(u16::try_from(part.len() - 1).unwrap().to_le_bytes());
-        out.extend(part);
-    }
-    out
 }
 
 async fn started(folder: &Path, data: &Path) -> (Process, String) {
