@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod journal;
+pub mod lane_memory;
 pub mod migrations;
 pub mod notification_log;
 pub mod outbox;

@@ -31,6 +31,7 @@ use tracing::{debug, error, info, warn};
 
 use self::metrics::NotifyMetrics;
 use crate::clock;
+use crate::db::lane_memory::MAX_MEMORY;
 use crate::db::outbox::{Claimed, Outbox, Outcome};
 use crate::model::sample::Timestamp;
 use crate::route::config::Notifications;
@@ -43,7 +44,15 @@ pub trait Notifier: Send + Sync {
     /// Sends one notification once; `Ok` means that the receiver took it.
     ///
     /// May be dropped at any `.await` when the time of the attempt is up.
-    async fn send(&self, delivery: &Delivery<'_>) -> Result<(), NotifyError>;
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError>;
+}
+
+/// What a receiver that took a notification leaves behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Given to the next delivery to this group and integration; `None` forgets the last one. Kept
+    /// in the same transaction as the success, up to [`MAX_MEMORY`] bytes.
+    pub memory: Option<String>,
 }
 
 /// One line of `NOTIFIERS`.
@@ -69,6 +78,8 @@ pub struct Delivery<'a> {
     /// The same for every attempt, and of no other notification.
     pub id: &'a str,
     pub notification: &'a Notification,
+    /// What the last delivery to this group and integration left in [`Sent::memory`].
+    pub memory: Option<&'a str>,
 }
 
 /// How delivery is timed.
@@ -305,7 +316,7 @@ impl Worker {
         };
         let (id, attempt) = (row.delivery_id.as_str(), row.attempts);
         match &outcome {
-            Outcome::Delivered => {
+            Outcome::Delivered { .. } => {
                 self.metrics.outcome(kind, "delivered");
                 if let Some(fired_at) = row.fired_at {
                     self.metrics.latency(kind, clock::now().since(fired_at));
@@ -329,10 +340,11 @@ impl Worker {
     }
 
     async fn attempt(&self, channel: &Channel, row: &Claimed, what: &Notification) -> Outcome {
-        let delivery = Delivery { id: &row.delivery_id, notification: what };
+        let memory = row.memory.as_deref();
+        let delivery = Delivery { id: &row.delivery_id, notification: what, memory };
         let limit = self.settings.attempt_timeout;
         let error = match time::timeout(limit, channel.notifier.send(&delivery)).await {
-            Ok(Ok(())) => return Outcome::Delivered,
+            Ok(Ok(sent)) => return Outcome::Delivered { memory: self.fitting(sent.memory, row) },
             Ok(Err(error)) => error,
             Err(_) => NotifyError::NoAnswer {
                 to: row.lane.integration.clone(),
@@ -340,6 +352,14 @@ impl Worker {
             },
         };
         judge(&error, row, &self.settings, clock::now(), fastrand::f64())
+    }
+
+    fn fitting(&self, memory: Option<String>, row: &Claimed) -> Option<String> {
+        let bytes = memory.as_ref().map_or(0, String::len);
+        if bytes > MAX_MEMORY {
+            error!(bytes, integration = row.lane.integration, "a receiver's memory is too long");
+        }
+        memory.filter(|_| bytes <= MAX_MEMORY)
     }
 
     /// Writes the outcome down; until that is done the row stays `sending` and holds up its lane.
@@ -416,6 +436,7 @@ mod tests {
                 created_at: Timestamp(0),
                 attempts,
                 told: Hashes::new(),
+                memory: None,
             };
             let now = Timestamp(age * 1000);
             match judge(&error, &row, &settings, now, 1.0) {

@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     super::pools::SCHEMA,
     super::journal::SCHEMA,
     super::alerts::SCHEMA,
+    super::lane_memory::SCHEMA,
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {

@@ -4,14 +4,17 @@
 //! `waiting` → `sending` → `delivered`, `failed` or `skipped`; `sending` is on disk before the
 //! receiver is asked, so a row found in that state at start is one whose answer was lost.
 
+mod outcome;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Row, Transaction, params};
 use tokio::sync::Notify;
 
+use self::outcome::{finish, told};
 use super::notification_log::{self as log, Hashes, Lane, LogEntry};
-use super::{Db, DbError};
+use super::{Db, DbError, lane_memory};
 use crate::model::sample::Timestamp;
 
 pub(super) const SCHEMA: &str = "
@@ -85,25 +88,21 @@ pub struct Claimed {
     pub attempts: u32,
     /// What the receiver believes to be firing; a resolve is told of these alone.
     pub told: Hashes,
+    /// What the last delivery of the lane asked to be told again.
+    pub memory: Option<String>,
 }
 
 /// What became of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    Delivered,
+    /// `memory` takes the place of the lane's last one; `None` forgets it.
+    Delivered { memory: Option<String> },
     /// Nothing was left to say.
     Skipped,
     /// `perhaps`: the receiver may have taken it all the same.
-    Retry {
-        due_at: Timestamp,
-        error: String,
-        perhaps: bool,
-    },
+    Retry { due_at: Timestamp, error: String, perhaps: bool },
     /// Given up.
-    Failed {
-        error: String,
-        perhaps: bool,
-    },
+    Failed { error: String, perhaps: bool },
 }
 
 /// A notification that was given up, for the page.
@@ -245,7 +244,8 @@ impl Outbox {
                         )?
                         .execute(params![row.id, row.attempts])?;
                         let told = log::find(tx, &row.lane)?.map(|entry| entry.told);
-                        Ok(Claimed { told: told.unwrap_or_default(), ..row })
+                        let memory = lane_memory::find(tx, &row.lane)?;
+                        Ok(Claimed { told: told.unwrap_or_default(), memory, ..row })
                     })
                     .collect()
             })
@@ -315,7 +315,7 @@ impl Outbox {
         self.db
             .call(move |tx| {
                 let rows = tx.execute("DELETE FROM outbox WHERE finished_at < ?1", [before.0])?;
-                Ok(rows + log::prune(tx, before)?)
+                Ok(rows + log::prune(tx, before)? + lane_memory::prune(tx)?)
             })
             .await
     }
@@ -397,81 +397,6 @@ fn insert(
     Ok(())
 }
 
-fn finish(
-    tx: &Transaction<'_>,
-    id: i64,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let row = tx
-        .prepare_cached(
-            "SELECT group_key, integration, firing, resolved FROM outbox WHERE id = ?1",
-        )?
-        .query_row([id], |row| {
-            let lane = Lane { group_key: row.get(0)?, integration: row.get(1)? };
-            let hashes = |at| row.get::<_, String>(at).map(|text| log::split(&text));
-            Ok((lane, hashes(2)?, hashes(3)?))
-        })
-        .optional()?;
-    let Some((lane, firing, resolved)) = row else { return Ok(()) };
-    let (state, error) = match outcome {
-        Outcome::Delivered => ("delivered", None),
-        Outcome::Skipped => ("skipped", None),
-        Outcome::Retry { error, .. } => ("waiting", Some(error)),
-        Outcome::Failed { error, .. } => ("failed", Some(error)),
-    };
-    let finished = (state != "waiting").then_some(now.0);
-    let due = if let Outcome::Retry { due_at, .. } = outcome { *due_at } else { now };
-    tx.prepare_cached(
-        "UPDATE outbox SET state = ?2, finished_at = ?3, due_at = ?4, error = coalesce(?5, error)
-         WHERE id = ?1",
-    )?
-    .execute(params![id, state, finished, due.0, error])?;
-    match outcome {
-        Outcome::Skipped => Ok(()),
-        Outcome::Delivered => told(tx, &lane, |told| {
-            told.extend(firing);
-            told.retain(|hash| !resolved.contains(hash));
-        }),
-        Outcome::Retry { perhaps, .. } => match perhaps {
-            true => told(tx, &lane, |told| told.extend(firing)),
-            false => Ok(()),
-        },
-        Outcome::Failed { perhaps, .. } => {
-            // A resolve that was given up is not tried again; the record of the failure stays.
-            told(tx, &lane, |told| {
-                if *perhaps {
-                    told.extend(firing);
-                }
-                told.retain(|hash| !resolved.contains(hash));
-            })?;
-            // When nothing later in the lane will tell what this one did not, the log goes back to
-            // what the receiver knows, so that the next flush of the group tells the rest.
-            match waits(tx, &lane, id)? {
-                true => Ok(()),
-                false => revert(tx, &lane),
-            }
-        }
-    }
-}
-
-fn told(
-    tx: &Transaction<'_>,
-    lane: &Lane,
-    change: impl FnOnce(&mut Hashes),
-) -> rusqlite::Result<()> {
-    let Some(mut entry) = log::find(tx, lane)? else { return Ok(()) };
-    change(&mut entry.told);
-    log::save(tx, &entry)
-}
-
-fn revert(tx: &Transaction<'_>, lane: &Lane) -> rusqlite::Result<()> {
-    let Some(mut entry) = log::find(tx, lane)? else { return Ok(()) };
-    entry.firing = entry.told.clone();
-    entry.resolved.clear();
-    log::save(tx, &entry)
-}
-
 fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
     Ok(Claimed {
         id: row.get(0)?,
@@ -482,6 +407,7 @@ fn claimed(row: &Row<'_>) -> rusqlite::Result<Claimed> {
         created_at: Timestamp(row.get(6)?),
         attempts: row.get(7)?,
         told: Hashes::new(),
+        memory: None,
     })
 }
 

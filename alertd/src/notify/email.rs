@@ -15,7 +15,7 @@ use maud::html;
 use ring::digest;
 
 use super::wording::{self, clip};
-use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
+use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::model::causes::causes;
 use crate::route::notification::{Notification, hex};
 use crate::route::receiver::{self, Receiver};
@@ -44,13 +44,14 @@ struct Email {
 
 #[async_trait]
 impl Notifier for Email {
-    async fn send(&self, delivery: &Delivery<'_>) -> Result<(), NotifyError> {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
         let to = self.config.host.clone();
         let message = message(delivery, &self.config, &self.external_url)
             .map_err(|cause| NotifyError::Refused { to: to.clone(), answer: cause })?;
         // A connection of its own for each message: one kept open would make a server that went
         // away in the meantime look like a lost answer.
-        self.transport()?.send(message).await.map(drop).map_err(|error| classify(to, &error))
+        let sent = self.transport()?.send(message).await;
+        sent.map(|_| Sent::default()).map_err(|error| classify(to, &error))
     }
 }
 
@@ -201,7 +202,7 @@ receivers: [ { name: a, email_configs: [ { to: 'a@x.test, B <b@x.test>' } ] } ]"
         let config = receivers.remove(0).email.remove(0);
         let mut notification = sample(true);
         notification.group_labels.insert("x".into(), "evil\r\nBcc: c@x.test".into());
-        let delivery = Delivery { id: "0123", notification: &notification };
+        let delivery = Delivery { id: "0123", notification: &notification, memory: None };
         let mail = message(&delivery, &config, "").unwrap().formatted();
         let mail = String::from_utf8(mail).unwrap();
         assert!(mail.contains("\r\nMessage-ID: <0123@x.test>\r\n"), "{mail}");

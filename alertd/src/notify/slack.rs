@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::http::Endpoint;
 use super::wording::{self, Severity, clip};
-use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
+use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
 use crate::route::receiver::{self, Receiver};
 
@@ -37,12 +37,12 @@ struct Slack {
 
 #[async_trait]
 impl Notifier for Slack {
-    async fn send(&self, delivery: &Delivery<'_>) -> Result<(), NotifyError> {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
         let message = message(delivery.notification, &self.config, &self.external_url);
         let body =
             serde_json::to_string(&message).expect("maps with text as keys always serialize");
         let answer = self.endpoint.post(body, None).await?;
-        judge(&answer)
+        judge(&answer).map(|()| Sent::default())
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::HeaderName;
 use serde::Serialize;
 
 use super::http::Endpoint;
-use super::{Delivery, Notifier, Notifiers, NotifyError, Settings};
+use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::model::sample::Timestamp;
 use crate::route::notification::{Notification, NotifiedAlert, common};
 use crate::route::receiver::Receiver;
@@ -38,11 +38,12 @@ struct Webhook {
 
 #[async_trait]
 impl Notifier for Webhook {
-    async fn send(&self, delivery: &Delivery<'_>) -> Result<(), NotifyError> {
+    async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
         let payload = payload(delivery.notification, self.max_alerts, &self.external_url);
         let body =
             serde_json::to_string(&payload).expect("maps with text as keys always serialize");
-        self.endpoint.post(body, Some((DELIVERY_HEADER, delivery.id))).await.map(drop)
+        let taken = self.endpoint.post(body, Some((DELIVERY_HEADER, delivery.id))).await;
+        taken.map(|_| Sent::default())
     }
 }
 

@@ -56,10 +56,10 @@ async fn a_lane_is_in_order_and_a_later_row_waits_for_the_earlier() {
     assert_eq!(outbox.next_due(at(8)).await.unwrap(), Some(at(9)));
     let again = claim(&outbox, 9).await;
     assert_eq!((again[0].delivery_id.as_str(), again[0].attempts), ("1", 2));
-    outbox.record(again[0].id, Outcome::Delivered, at(9)).await.unwrap();
+    outbox.record(again[0].id, Outcome::Delivered { memory: None }, at(9)).await.unwrap();
     let second = claim(&outbox, 9).await;
     assert_eq!((second[0].delivery_id.as_str(), &second[0].told), ("2", &hashes("a")));
-    outbox.record(second[0].id, Outcome::Delivered, at(9)).await.unwrap();
+    outbox.record(second[0].id, Outcome::Delivered { memory: None }, at(9)).await.unwrap();
     assert!(entry(&outbox).await.unwrap().told.is_empty());
     assert_eq!(outbox.depth().await.unwrap(), (0, None));
     assert_eq!(outbox.prune(at(10)).await.unwrap(), 3, "two rows and the lane");
@@ -90,6 +90,45 @@ async fn what_was_given_up_is_not_taken_as_told() {
 }
 
 #[tokio::test]
+async fn a_memory_is_kept_with_the_success_and_goes_with_the_lane() {
+    let outbox = Outbox::new(Db::in_memory().unwrap());
+    let mut want = None;
+    // What the delivery leaves, and what is kept of it; `None`: the attempt fails.
+    let long = "x".repeat(lane_memory::MAX_MEMORY + 1);
+    for (at_row, (left, kept)) in [
+        (Some(Some("ts=1")), Some("ts=1")),
+        (None, Some("ts=1")),
+        (Some(Some("ts=2")), Some("ts=2")),
+        (Some(Some(long.as_str())), None),
+        (Some(Some("ts=3")), Some("ts=3")),
+        (Some(None), None),
+        (Some(Some("ts=4")), Some("ts=4")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        add(&outbox, &at_row.to_string(), "a", "", false).await;
+        let row = claim(&outbox, 0).await.remove(0);
+        assert_eq!(row.memory.as_deref(), want, "row {at_row}");
+        let outcome = match left {
+            Some(memory) => Outcome::Delivered { memory: memory.map(str::to_owned) },
+            None => Outcome::Failed { error: "404".into(), perhaps: false },
+        };
+        outbox.record(row.id, outcome, at(1)).await.unwrap();
+        want = kept;
+    }
+    let memory = || outbox.db.call(|tx| lane_memory::find(tx, &lane()));
+    outbox.prune(at(2)).await.unwrap();
+    assert_eq!(memory().await.unwrap().as_deref(), Some("ts=4"), "the lane still fires");
+    add(&outbox, "end", "", "a", false).await;
+    let row = claim(&outbox, 0).await.remove(0);
+    let memory_left = Some("ts=4".to_owned());
+    outbox.record(row.id, Outcome::Delivered { memory: memory_left }, at(3)).await.unwrap();
+    outbox.prune(at(4)).await.unwrap();
+    assert_eq!((entry(&outbox).await, memory().await.unwrap()), (None, None));
+}
+
+#[tokio::test]
 async fn rows_of_receivers_that_are_gone_are_given_up() {
     let outbox = Outbox::new(Db::in_memory().unwrap());
     add(&outbox, "1", "a", "", false).await;
@@ -116,7 +155,7 @@ async fn deliver_until_killed(folder: &Path, kill_after: usize, got: &mut Vec<St
         if !alive() {
             break;
         }
-        outbox.record(row.id, Outcome::Delivered, at(0)).await.unwrap();
+        outbox.record(row.id, Outcome::Delivered { memory: None }, at(0)).await.unwrap();
     }
     lost
 }

@@ -63,7 +63,10 @@ impl Bench {
                 assert!(notification.alerts.iter().all(|a| !a.labels.contains_key("pool")));
                 let firing = notification.firing().count();
                 told.push((notification.reason, firing, notification.alerts.len() - firing));
-                self.outbox.record(row.id, Outcome::Delivered, at(now)).await.unwrap();
+                self.outbox
+                    .record(row.id, Outcome::Delivered { memory: None }, at(now))
+                    .await
+                    .unwrap();
             }
         }
         told
