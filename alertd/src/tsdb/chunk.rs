@@ -26,23 +26,28 @@ pub struct Chunk {
 }
 
 /// The chunk that a series' next samples go to; can be read at any time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Open {
     out: Writer,
     count: u32,
     first: i64,
     state: State,
+    /// Behind sample number [`last_mark`] and [`MARK`] samples before, so that the newest samples,
+    /// which are asked for most, are read without those before them.
+    marks: [State; 2],
 }
 
-/// What the next sample is written as a change of.
-#[derive(Debug, Clone, Copy, Default)]
-struct State {
+/// What the next sample is written as a change of, and where.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct State {
     time: i64,
     distance: i64,
     value: u64,
+    /// Bits before the next sample's.
+    bits: u32,
     /// Leading zeros and width of the last window; no width when there was none.
-    leading: u32,
-    width: u32,
+    leading: u8,
+    width: u8,
 }
 
 /// Bytes that no chunk writes, or not with this count and these times.
@@ -56,6 +61,9 @@ const WIDEST: u32 = 5;
 /// Bits that hold the count of leading zeros, and that of meaningful bits less one.
 const LEADING_BITS: u32 = 5;
 const MEANINGFUL_BITS: u32 = 6;
+/// Samples from one mark to the next: the last 24 of a chunk, six minutes at an interval of 15 s,
+/// cost at most twice as many.
+const MARK: u32 = 24;
 
 impl Chunk {
     /// `None` for no samples.
@@ -76,7 +84,22 @@ impl Chunk {
         to: Timestamp,
         out: &mut Vec<Sample>,
     ) -> Result<(), Corrupt> {
-        decode(&self.bits, self.first.0, self.count, from, to, out)?;
+        decode(&self.bits, State::before(self.first.0), 0, self.count, from, to, out)?;
+        Ok(())
+    }
+
+    /// As `decode`; `mark` is what [`Open::mark`] said when the chunk was sealed.
+    pub(super) fn decode_marked(
+        &self,
+        mark: State,
+        from: Timestamp,
+        to: Timestamp,
+        out: &mut Vec<Sample>,
+    ) -> Result<(), Corrupt> {
+        if mark.time >= from.0 {
+            return self.decode(from, to, out);
+        }
+        decode(&self.bits, mark, last_mark(self.count), self.count, from, to, out)?;
         Ok(())
     }
 
@@ -95,22 +118,36 @@ impl Chunk {
     }
 }
 
+impl Default for Open {
+    fn default() -> Open {
+        let (state, marks) = (State::before(0), [State::NONE; 2]);
+        Open { out: Writer::default(), count: 0, first: 0, state, marks }
+    }
+}
+
 impl Open {
     /// Takes back a chunk that was still open.
     pub fn resume(chunk: &Chunk) -> Result<Open, Corrupt> {
-        let (from, to) = (Timestamp(i64::MAX), Timestamp(i64::MAX));
-        let (state, bits) =
-            decode(&chunk.bits, chunk.first.0, chunk.count, from, to, &mut Vec::new())?;
-        if chunk.count == 0 || state.time != chunk.last.0 {
+        let end = Timestamp(i64::MAX);
+        let Chunk { first, last, count, bits } = chunk;
+        let read = |state, at, count| decode(bits, state, at, count, end, end, &mut Vec::new());
+        let marked = last_mark(*count);
+        let mark = read(State::before(first.0), 0, marked)?;
+        let state = read(mark, marked, *count)?;
+        if *count == 0 || state.time != last.0 {
             return Err(Corrupt);
         }
-        let out = Writer::resume(chunk.bits.to_vec(), bits);
-        Ok(Open { out, count: chunk.count, first: chunk.first.0, state })
+        let out = Writer::resume(bits.to_vec(), state.bits as usize);
+        let marks = [if marked > 0 { mark } else { State::NONE }, State::NONE];
+        Ok(Open { out, count: *count, first: first.0, state, marks })
     }
 
     /// The sample must be newer than the last one.
     pub fn push(&mut self, sample: Sample) {
         let time = sample.timestamp.0;
+        if self.count > 0 && self.count.is_multiple_of(MARK) {
+            self.marks = [self.state, self.marks[0]];
+        }
         if self.count == 0 {
             self.first = time;
         } else {
@@ -120,6 +157,7 @@ impl Open {
         }
         self.state.time = time;
         self.value(sample.value.to_bits());
+        self.state.bits = self.out.bits() as u32;
         self.count += 1;
     }
 
@@ -143,8 +181,17 @@ impl Open {
 
     /// As [`Chunk::decode`]; what was pushed always decodes.
     pub(super) fn decode(&self, from: Timestamp, to: Timestamp, out: &mut Vec<Sample>) {
-        let done = decode(self.out.bytes(), self.first, self.count, from, to, out);
+        let last = last_mark(self.count);
+        let marks = self.marks.iter().zip([last, last.saturating_sub(MARK)]);
+        let mark = marks.into_iter().find(|(mark, _)| mark.time < from.0);
+        let (state, at) = mark.map_or((State::before(self.first), 0), |(mark, at)| (*mark, at));
+        let done = decode(self.out.bytes(), state, at, self.count, from, to, out);
         debug_assert!(done.is_ok());
+    }
+
+    /// The newest place from which [`Chunk::decode_marked`] can read what is pushed so far.
+    pub(super) fn mark(&self) -> State {
+        self.marks[0]
     }
 
     /// What it holds; `None` for nothing.
@@ -178,7 +225,7 @@ impl Open {
         let leading = changed.leading_zeros().min((1 << LEADING_BITS) - 1);
         let trailing = changed.trailing_zeros();
         let width = 64 - leading - trailing;
-        let State { leading: known, width: known_width, .. } = self.state;
+        let (known, known_width) = (u32::from(self.state.leading), u32::from(self.state.width));
         let known_trailing = 64_u32.saturating_sub(known + known_width);
         let fits = known_width > 0 && leading >= known && trailing >= known_trailing;
         // A window far too wide costs more than naming a new one.
@@ -190,27 +237,43 @@ impl Open {
         let head = (0b11 << (LEADING_BITS + MEANINGFUL_BITS)) | window;
         let bits = (head << width) | u128::from(changed >> trailing);
         self.out.push(bits, width + 2 + LEADING_BITS + MEANINGFUL_BITS);
-        (self.state.leading, self.state.width) = (leading, width);
+        (self.state.leading, self.state.width) = (leading as u8, width as u8);
     }
 }
 
-/// The state after the last sample, or after the first one beyond `to`, and the bits that were read.
+impl State {
+    /// No place: nothing is asked for that is newer.
+    pub(super) const NONE: State =
+        State { time: i64::MAX, distance: 0, value: 0, bits: 0, leading: 0, width: 0 };
+
+    fn before(first: i64) -> State {
+        State { time: first, ..State::NONE }
+    }
+}
+
+/// Behind how many of `count` samples the newest mark is.
+fn last_mark(count: u32) -> u32 {
+    count.saturating_sub(1) / MARK * MARK
+}
+
+/// Reads on behind `at` samples, with the state after them. Gives the state after the last of
+/// `count` samples, or after the first one beyond `to`.
 #[inline]
 fn decode(
     bytes: &[u8],
-    first: i64,
+    mut state: State,
+    at: u32,
     count: u32,
     from: Timestamp,
     to: Timestamp,
     out: &mut Vec<Sample>,
-) -> Result<(State, usize), Corrupt> {
+) -> Result<State, Corrupt> {
     // The first sample takes a bit at least, each other one two: no count makes this run for long.
-    if count as usize > bytes.len() * 4 {
+    if count as usize > bytes.len() * 4 || bytes.len() > u32::MAX as usize / 8 {
         return Err(Corrupt);
     }
-    let mut bits = Reader::new(bytes);
-    let mut state = State { time: first, ..State::default() };
-    for at in 0..count {
+    let mut bits = Reader::new(bytes, state.bits as usize);
+    for at in at..count {
         bits.refill();
         if at > 0 {
             // Most often both are as before, which is two zeros.
@@ -230,49 +293,60 @@ fn decode(
             out.push(Sample { timestamp: Timestamp(state.time), value });
         }
     }
-    if bits.overran() { Err(Corrupt) } else { Ok((state, bits.taken())) }
+    state.bits = bits.taken() as u32;
+    if bits.overran() { Err(Corrupt) } else { Ok(state) }
 }
 
+/// Leaves bits enough for what names a window.
 #[inline]
 fn change(bits: &mut Reader<'_>) -> i64 {
     let class = bits.ones(WIDEST);
     if class == 0 {
         return 0;
     }
-    if class == WIDEST {
+    let change = if class == WIDEST {
         let high = bits.take(32);
         bits.refill();
-        return ((high << 32) | bits.take(32)) as i64;
-    }
-    let width = WIDTHS[class as usize];
-    let unused = 64 - width;
-    ((bits.take(width) << unused) as i64) >> unused
+        ((high << 32) | bits.take(32)) as i64
+    } else {
+        let width = WIDTHS[class as usize];
+        let unused = 64 - width;
+        ((bits.take(width) << unused) as i64) >> unused
+    };
+    bits.refill();
+    change
 }
 
 #[inline]
 fn value(bits: &mut Reader<'_>, state: &mut State) -> Result<(), Corrupt> {
-    if bits.peek() >> 63 == 0 {
+    let next = bits.peek();
+    if next >> 63 == 0 {
         bits.skip(1);
         return Ok(());
     }
-    bits.refill();
-    if bits.take(2) == 0b11 {
-        state.leading = bits.take(LEADING_BITS) as u32;
-        state.width = bits.take(MEANINGFUL_BITS) as u32 + 1;
-    }
-    if state.width == 0 || state.leading + state.width > 64 {
+    // Whether a window is named or kept is chance: chosen without a branch, none is guessed wrong.
+    let named = (next >> 62) & 1 == 1;
+    let (meaningful, leading) = (64 - 2 - LEADING_BITS - MEANINGFUL_BITS, 64 - 2 - LEADING_BITS);
+    let new_leading = (next >> leading) & ((1 << LEADING_BITS) - 1);
+    let new_width = ((next >> meaningful) & ((1 << MEANINGFUL_BITS) - 1)) + 1;
+    state.leading = if named { new_leading as u8 } else { state.leading };
+    state.width = if named { new_width as u8 } else { state.width };
+    bits.skip(if named { 2 + LEADING_BITS + MEANINGFUL_BITS } else { 2 });
+    let (leading, width) = (u32::from(state.leading), u32::from(state.width));
+    if width == 0 || leading + width > 64 {
         return Err(Corrupt);
     }
-    let trailing = 64 - state.leading - state.width;
-    // 13 bits at most are gone of 56.
-    let changed = if state.width <= 43 {
-        bits.take(state.width)
+    if !bits.hold(width) {
+        bits.refill();
+    }
+    let changed = if bits.hold(width) {
+        bits.take(width)
     } else {
-        let high = bits.take(state.width - 32);
+        let high = bits.take(width - 32);
         bits.refill();
         (high << 32) | bits.take(32)
     };
-    state.value ^= changed << trailing;
+    state.value ^= changed << (64 - leading - width);
     Ok(())
 }
 
@@ -293,6 +367,24 @@ mod tests {
         pairs.iter().map(sample).collect()
     }
 
+    /// From a sample or between two, at whatever distance from the marks.
+    fn read_from_everywhere(open: &Open, want: &[(i64, u64)]) {
+        let chunk = open.chunk().unwrap();
+        let (mark, mut got) = (open.mark(), Vec::new());
+        let newest = want.iter().rev().take(60);
+        let mut froms: Vec<i64> = newest.flat_map(|(t, _)| [*t, t.saturating_add(1)]).collect();
+        froms.extend([i64::MIN, i64::MAX]);
+        for from in froms {
+            let expected = want.get(want.partition_point(|(time, _)| *time < from)..).unwrap();
+            got.clear();
+            open.decode(Timestamp(from), EVER.1, &mut got);
+            assert_eq!(got.iter().map(bits).collect::<Vec<_>>(), expected, "open from {from}");
+            got.clear();
+            chunk.decode_marked(mark, Timestamp(from), EVER.1, &mut got).unwrap();
+            assert_eq!(got.iter().map(bits).collect::<Vec<_>>(), expected, "sealed from {from}");
+        }
+    }
+
     fn round_trip(pairs: &[(i64, f64)]) -> usize {
         let samples = samples(pairs);
         let chunk = Chunk::new(&samples).unwrap();
@@ -303,12 +395,12 @@ mod tests {
         let mut open = Open::default();
         for (at, sample) in samples.iter().enumerate() {
             open.push(*sample);
-            if at % 7 == 0 {
+            if at % 31 == 0 {
                 open = Open::resume(&open.chunk().unwrap()).unwrap();
             }
-            let mut got = Vec::new();
-            open.decode(EVER.0, EVER.1, &mut got);
-            assert_eq!(got.iter().map(bits).collect::<Vec<_>>(), want[..=at]);
+            if at % 5 == 0 || at < 60 {
+                read_from_everywhere(&open, &want[..=at]);
+            }
         }
         assert_eq!(open.chunk(), Some(chunk.clone()));
         chunk.bits.len()
@@ -346,6 +438,16 @@ mod tests {
             chunk.decode(Timestamp(from), Timestamp(to), &mut out).unwrap();
             assert_eq!(out.len(), want, "{from} {to}");
         }
+    }
+
+    #[test]
+    fn a_mark_shortens_the_way_to_the_newest() {
+        let pairs: Vec<_> = (0..120).map(|at| (at * 15_000, at as f64 * 1.1)).collect();
+        let mut open = Open::default();
+        samples(&pairs).iter().for_each(|sample| open.push(*sample));
+        assert_eq!(open.marks.map(|mark| mark.time / 15_000), [95, 71]);
+        let again = Open::resume(&open.chunk().unwrap()).unwrap();
+        assert_eq!(again.mark().bits, open.mark().bits);
     }
 
     #[test]

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use crate::model::sample::{Sample, Timestamp};
 
-use super::chunk::{Chunk, Corrupt, Open};
+use super::chunk::{Chunk, Corrupt, Open, State};
 
 /// Samples that one chunk holds: an hour at an interval of 30 s.
 pub(super) const CHUNK: usize = 120;
 
 /// Oldest first, no two at one timestamp.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Samples {
     /// Every sample in them is older than those in `open`.
     sealed: Vec<Chunk>,
     open: Open,
+    /// A place near the end of the last of `sealed`, to read it from.
+    mark: State,
     /// So many of `sealed`, from the first, are in the files of a checkpoint.
     written: usize,
 }
@@ -28,6 +30,12 @@ pub(super) enum Outcome {
     /// Another value is there.
     Duplicate,
     OutOfOrder,
+}
+
+impl Default for Samples {
+    fn default() -> Samples {
+        Samples { sealed: Vec::new(), open: Open::default(), mark: State::NONE, written: 0 }
+    }
 }
 
 impl Samples {
@@ -62,9 +70,11 @@ impl Samples {
         out: &mut Vec<Sample>,
     ) -> Result<(), Corrupt> {
         let start = self.sealed.partition_point(|chunk| chunk.last < from);
-        let chunks = self.sealed.iter().skip(start).take_while(|chunk| chunk.first <= to);
-        for chunk in chunks {
-            chunk.decode(from, to, out)?;
+        let chunks = self.sealed.iter().enumerate().skip(start);
+        for (at, chunk) in chunks.take_while(|(_, chunk)| chunk.first <= to) {
+            let last = at + 1 == self.sealed.len();
+            let mark = if last { self.mark } else { State::NONE };
+            chunk.decode_marked(mark, from, to, out)?;
         }
         if self.open.range().is_some_and(|(first, last)| first <= to && last >= from) {
             self.open.decode(from, to, out);
@@ -118,8 +128,7 @@ impl Samples {
         }
         let start = self.sealed.partition_point(|known| known.last < chunk.first);
         if start == self.sealed.len() {
-            self.sealed.reserve_exact(1);
-            self.sealed.push(chunk);
+            self.push_sealed(chunk, State::NONE);
         } else if self.sealed.get(start) != Some(&chunk) {
             // Late samples changed a chunk after it was written: what both hold counts.
             let end = self.sealed.partition_point(|known| known.first <= chunk.last);
@@ -204,10 +213,15 @@ impl Samples {
 
     fn seal(&mut self) {
         if let Some(chunk) = self.open.chunk() {
-            self.sealed.reserve_exact(1);
-            self.sealed.push(chunk);
+            self.push_sealed(chunk, self.open.mark());
         }
         self.open = Open::default();
+    }
+
+    fn push_sealed(&mut self, chunk: Chunk, mark: State) {
+        self.sealed.reserve_exact(1);
+        self.sealed.push(chunk);
+        self.mark = mark;
     }
 
     fn reopen(&mut self, samples: &[Sample]) {
@@ -246,6 +260,7 @@ impl Samples {
         let parts = samples.chunks(samples.len().div_ceil(parts).max(1)).filter_map(Chunk::new);
         let parts: Vec<Chunk> = parts.collect();
         self.sealed.splice(at..at + count, parts);
+        self.mark = State::NONE;
         self.written = self.written.min(at);
     }
 }
@@ -300,6 +315,26 @@ mod tests {
         assert!(left.ends_with(&want[990..]) && left.len() < 500, "{}", left.len());
         samples.drop_before(Timestamp(2000));
         assert_eq!((samples.newest(), samples.size().0), (None, 0));
+    }
+
+    #[test]
+    fn the_newest_are_read_alike_wherever_a_chunk_ends() {
+        let (mut samples, mut want) = (Samples::default(), Vec::new());
+        for time in 0..300 {
+            samples.append(sample(time * 2), Duration::MAX);
+            want.push(sample(time * 2));
+            if time % 130 == 129 {
+                // Into the sealed chunk, and into the open one.
+                for late in [time * 2 - 21, time * 2 - 1] {
+                    assert_eq!(samples.append(sample(late), Duration::MAX), Outcome::Stored);
+                    want.insert(want.partition_point(|one| one.timestamp.0 < late), sample(late));
+                }
+            }
+            for from in (time * 2 - 90)..=(time * 2) {
+                let start = want.partition_point(|one| one.timestamp.0 < from);
+                assert_eq!(between(&samples, from, i64::MAX), want[start..], "{from} of {time}");
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Writer {
         &self.bytes
     }
 
+    /// Bits written so far.
+    pub(super) fn bits(&self) -> usize {
+        self.bytes.len() * 8 - ((8 - self.used as usize) & 7)
+    }
+
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
@@ -54,8 +59,12 @@ impl Writer {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0, word: 0, have: 0 }
+    /// Begins behind the first `bits` bits.
+    pub(super) fn new(bytes: &'a [u8], bits: usize) -> Reader<'a> {
+        let mut reader = Reader { bytes, at: bits / 8, word: 0, have: 0 };
+        reader.refill();
+        reader.skip((bits % 8) as u32);
+        reader
     }
 
     /// After it, at least 56 bits can be taken.
@@ -104,6 +113,12 @@ impl<'a> Reader<'a> {
         self.have -= width;
     }
 
+    /// Whether so many can be taken without a refill.
+    #[inline]
+    pub(super) fn hold(&self, width: u32) -> bool {
+        width <= self.have
+    }
+
     /// Ones at the front, up to `most`; they and the zero that ends fewer are taken.
     #[inline]
     pub(super) fn ones(&mut self, most: u32) -> u32 {
@@ -147,10 +162,12 @@ mod tests {
             for (value, width) in &parts {
                 out.push(u128::from(*value), *width);
                 bits += *width as usize;
+                assert_eq!(out.bits(), bits);
                 out = Writer::resume(out.bytes, bits);
             }
-            let mut back = Reader::new(out.bytes());
+            let mut back = Reader::new(out.bytes(), 0);
             for (value, width) in &parts {
+                back = Reader::new(out.bytes(), back.taken());
                 back.refill();
                 assert_eq!(back.take(*width), *value);
             }

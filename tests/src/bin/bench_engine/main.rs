@@ -2,8 +2,8 @@
 //! over HTTP, the same rules; medians and ratios as the tables of BENCHMARKS.md.
 //!
 //! `cargo run --release -p pitcrew-tests --bin bench-engine [PART…]`, after a release build of
-//! alertd; the parts are `beside` (all that has a
-//! peer) and `growth`.
+//! alertd; the parts are `beside` (all that has a peer), `growth` and `restart`. `alone` is for a
+//! profiler: ours with the same samples, asked each query for some seconds.
 
 #![expect(clippy::print_stdout, reason = "its output is the point")]
 
@@ -33,13 +33,17 @@ const AHEAD: i64 = 300_000;
 async fn main() -> Result<()> {
     tls();
     let parts: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|one| one == part);
+    let asked = |part: &str| parts.iter().any(|one| one == part);
+    let wanted = |part: &str| parts.is_empty() || asked(part);
     let folder = tempfile::tempdir_in(pitcrew_tests::programs::workspace().join("target"))?;
     if wanted("beside") {
         beside(folder.path()).await?;
     }
     if wanted("growth") {
         growth(folder.path()).await?;
+    }
+    if asked("alone") {
+        alone(folder.path()).await?;
     }
     Ok(())
 }
@@ -88,30 +92,55 @@ async fn beside(folder: &Path) -> Result<()> {
     theirs.end().await
 }
 
-/// One evaluation of all rules, from several: what the process used beyond doing nothing.
+/// The queries and the rules on our side, each for some seconds, announced with the process.
+async fn alone(folder: &Path) -> Result<()> {
+    let side = Side::start(Name::Pitcrew, &folder.join("alone")).await?;
+    let newest = ((unix_seconds() * 1000.0) as i64 + AHEAD) / INTERVAL * INTERVAL;
+    let (mut data, before) = (Data::new(SERIES), side.cpu()?);
+    fill(&mut data, newest, STEPS, &[&side]).await?;
+    println!("filled: CPU {:.1} s, {:.0} MB", side.cpu()? - before, side.memory()?);
+    for (title, query) in QUERIES {
+        let form = [("query", (*query).to_owned()), ("time", (newest / 1000).to_string())];
+        println!("{} {title}", side.process());
+        let (mut times, begun) = (Vec::new(), monotonic());
+        while begun.elapsed() < Duration::from_secs(4) {
+            times.push(timed(&side, &form).await?);
+        }
+        println!("{:.2} ms", median(times));
+    }
+    println!("{} rules", side.process());
+    println!("{:.0} ms", evaluation(folder, &side).await?);
+    side.end().await
+}
+
 async fn rules(folder: &Path, ours: &Side, theirs: &Side) -> Result<()> {
+    let spent = [evaluation(folder, ours).await?, evaluation(folder, theirs).await?];
+    row("1,000 rules, one evaluation of all, CPU ms", spent);
+    Ok(())
+}
+
+/// CPU milliseconds of one evaluation of all rules, from several: what the process used beyond
+/// doing nothing.
+async fn evaluation(folder: &Path, side: &Side) -> Result<f64> {
     const LASTS: Duration = Duration::from_secs(65);
     let file = folder.join("rules.yaml");
     std::fs::write(&file, questions::rules())?;
-    let mut spent = [0.0; 2];
-    let counters =
-        ["pitcrew_alertd_rule_group_iterations_total", "prometheus_rule_group_iterations_total"];
-    for (at, side) in [ours, theirs].into_iter().enumerate() {
-        let idle = side.cpu()?;
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        let idle = (side.cpu()? - idle) / 10.0;
-        side.rules(&file).await?;
-        // Loading, and the first evaluation that makes the recorded series.
-        tokio::time::sleep(Duration::from_secs(15)).await;
-        let (start, began, done) = (side.cpu()?, monotonic(), side.metric(counters[at]).await?);
-        tokio::time::sleep(LASTS).await;
-        let evaluations = (side.metric(counters[at]).await? - done) / questions::GROUPS as f64;
-        ensure!(evaluations >= 4.0, "only {evaluations} evaluations");
-        let used = side.cpu()? - start - idle * began.elapsed().as_secs_f64();
-        spent[at] = used * 1000.0 / evaluations;
-    }
-    row("1,000 rules, one evaluation of all, CPU ms", spent);
-    Ok(())
+    let counter = match side.name {
+        Name::Pitcrew => "pitcrew_alertd_rule_group_iterations_total",
+        Name::Prometheus => "prometheus_rule_group_iterations_total",
+    };
+    let idle = side.cpu()?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let idle = (side.cpu()? - idle) / 10.0;
+    side.rules(&file).await?;
+    // Loading, and the first evaluation that makes the recorded series.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let (start, began, done) = (side.cpu()?, monotonic(), side.metric(counter).await?);
+    tokio::time::sleep(LASTS).await;
+    let evaluations = (side.metric(counter).await? - done) / questions::GROUPS as f64;
+    ensure!(evaluations >= 4.0, "only {evaluations} evaluations");
+    let used = side.cpu()? - start - idle * began.elapsed().as_secs_f64();
+    Ok(used * 1000.0 / evaluations)
 }
 
 /// What a series costs among 10 thousand, 100 thousand and a million.

@@ -72,6 +72,10 @@ impl Side {
         Ok(side)
     }
 
+    pub(super) fn process(&self) -> u32 {
+        self.process.pid()
+    }
+
     pub(super) fn cpu(&self) -> Result<f64> {
         processor_seconds(self.process.pid())
     }
