@@ -260,6 +260,34 @@ fn without_names_series_stay_apart_even_if_they_never_meet() {
 }
 
 #[test]
+fn a_subquery_without_a_step_evaluates_nothing() {
+    // Both have a value at 0 s and nothing tells them apart: whoever evaluates it fails.
+    let twice = r#"abs({__name__=~"up|info", job="a", version=~".*"})"#;
+    let series = ["up", "info"].map(|name| series(name, &[("job", "a")], &[1.0, 1.0]));
+    let ask = |text: &str| {
+        let text = text.replace("TWICE", twice);
+        instant(
+            &parse(&text).unwrap(),
+            &Fixed(series.to_vec()),
+            Timestamp(59_500),
+            &Options::default(),
+        )
+    };
+    for (text, fails) in [
+        ("count_over_time(TWICE[30s:15s])", true),
+        ("count_over_time(TWICE[30s:1m])", false),
+        ("count_over_time(max_over_time(TWICE[1m:15s])[30s:1m])", false),
+        ("count_over_time((TWICE + on () group_left vector(scalar(load @ 0)))[30s:1m])", false),
+        ("count_over_time(topk(scalar(TWICE), TWICE)[30s:1m])", false),
+    ] {
+        match ask(text) {
+            Ok(answer) => assert!(!fails && shown(&answer.value).is_empty(), "{text}"),
+            Err(error) => assert!(fails && error.to_string().contains("same labelset"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn limits_and_cancelling() {
     let expr = parse("rate(req_total[5m])").unwrap();
     let few = Options { max_samples: 10, ..Options::default() };

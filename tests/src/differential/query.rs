@@ -267,8 +267,9 @@ impl Grammar {
         let half = if after == 0 { "500ms" } else { "" };
         let range = self.pick(&["30s", "5m", "7m", "17m", "30m"]);
         let inner = self.vector(depth, 0);
-        // Where no inner step falls into the window, what `@` fixes is still evaluated, and fails.
-        let none = range == "30s" && inner.text.contains('@');
+        // Where no inner step falls into the window, 2.42 still evaluates what `@` fixes and what
+        // ranges further in reach back to, and fails where that does.
+        let none = range == "30s" && inner.text.contains(['@', '[']);
         let step = if none { "15s" } else { self.pick(STEPS) };
         let text = format!("({})[{range}{half}:{step}]{modifiers}", inner.text);
         self.applied(&text, inner.exact, depth, phase)
