@@ -1,6 +1,7 @@
 //! The SQLite handle. This module and its children are the only ones that know rusqlite.
 
 pub mod alerts;
+pub mod board;
 pub mod journal;
 pub mod lane_memory;
 pub mod migrations;

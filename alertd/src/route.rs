@@ -3,14 +3,17 @@
 //! `run` owns the timers and the inbox; what is due and what it says is decided in pure code. What
 //! is to be told goes to the outbox, together with the log of it, in one transaction.
 
+pub mod acknowledge;
 pub mod config;
 pub mod dedup;
 pub mod dispatch;
 pub mod group;
 pub mod inhibit;
+pub mod intake;
 pub mod matchers;
 pub mod notification;
 pub mod receiver;
+pub mod silence;
 pub mod tree;
 
 use std::future;

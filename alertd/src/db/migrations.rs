@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     super::journal::SCHEMA,
     super::alerts::SCHEMA,
     super::lane_memory::SCHEMA,
+    super::board::SCHEMA,
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {
