@@ -6,6 +6,7 @@ pub mod engine;
 pub mod float;
 pub mod labels;
 pub mod matcher;
+pub mod metadata;
 pub mod pattern;
 pub mod querier;
 pub mod sample;

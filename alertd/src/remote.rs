@@ -7,6 +7,7 @@ pub mod config;
 pub mod encode;
 pub mod forward;
 pub mod message;
+pub mod metadata;
 pub mod metrics;
 pub mod queue;
 pub mod receive;

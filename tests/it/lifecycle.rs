@@ -154,12 +154,15 @@ async fn a_reload_moves_no_alert_and_tells_nobody_again() {
     let stage = Stage::new().await;
     let live = stage.start().await;
     wait::until(PATIENCE, "firing", async || stage.told("Firing") == ["firing"]).await;
-    let before = (alert(&live, "Firing").await, alert(&live, "Pending").await);
+    // An alert is told while its group is evaluated, and shown when all of it has been.
+    let both = async || (alert(&live, "Firing").await, alert(&live, "Pending").await);
+    wait::until(PATIENCE, "both shown", async || matches!(both().await, (Some(_), Some(_)))).await;
+    let before = both().await;
     live.signal(Signal::HUP);
     live.logs("configuration reloaded").await;
     stage.target.set(page("broken 1\nmarker 1\n"));
     wait::until(PATIENCE, "marker", async || stage.told("Marker") == ["firing"]).await;
-    assert_eq!((alert(&live, "Firing").await, alert(&live, "Pending").await), before);
+    assert_eq!(both().await, before);
     assert_eq!(stage.told("Firing"), ["firing"]);
 }
 

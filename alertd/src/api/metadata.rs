@@ -1,6 +1,8 @@
-//! `/api/v1/metadata` and `/api/v1/targets/metadata`: what scraped pages say about their metrics.
+//! `/api/v1/metadata` and `/api/v1/targets/metadata`: what scraped pages, and for the first one write
+//! requests too, say about metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::routing::get;
@@ -12,14 +14,15 @@ use super::params::Params;
 use super::series::selector;
 use super::{Success, success};
 use crate::model::labels::Labels;
-use crate::scrape::metadata::About;
+use crate::model::metadata::About;
+use crate::remote::metadata::Received;
 use crate::scrape::targets::Targets;
 
-pub fn routes(targets: Targets) -> Router {
+pub fn routes(targets: Targets, received: Received) -> Router {
     Router::new()
         .route("/api/v1/metadata", get(by_name))
         .route("/api/v1/targets/metadata", get(by_target))
-        .with_state(targets)
+        .with_state((targets, received))
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,14 +50,15 @@ impl Said {
 
 /// Each metric once, with the different things that targets say about it.
 async fn by_name(
-    State(targets): State<Targets>,
+    State((targets, received)): State<(Targets, Received)>,
     params: Params,
 ) -> Result<Json<Success<BTreeMap<Box<str>, BTreeSet<Said>>>>, ApiError> {
     let limit = params.count("limit")?.unwrap_or(usize::MAX);
     let each = params.count("limit_per_metric")?.filter(|each| *each > 0).unwrap_or(usize::MAX);
     let wanted = params.get("metric");
     let mut found: BTreeMap<Box<str>, BTreeSet<Said>> = BTreeMap::new();
-    for (_, metadata) in targets.metadata() {
+    let scraped = targets.metadata().into_iter().map(|(_, metadata)| metadata);
+    for metadata in scraped.chain([Arc::new(received.metadata())]) {
         for (name, about) in metadata.iter() {
             if wanted.is_some_and(|wanted| wanted != &**name)
                 || (found.len() >= limit && !found.contains_key(name))
@@ -71,7 +75,7 @@ async fn by_name(
 }
 
 async fn by_target(
-    State(targets): State<Targets>,
+    State((targets, _)): State<(Targets, Received)>,
     params: Params,
 ) -> Result<Json<Success<Vec<OfTarget>>>, ApiError> {
     let limit = params.count("limit")?.unwrap_or(usize::MAX);

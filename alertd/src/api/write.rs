@@ -18,6 +18,7 @@ use crate::model::causes::causes;
 use crate::model::querier::{Appender, StoreError};
 use crate::remote::Protocol;
 use crate::remote::message::{Failure, Outcome};
+use crate::remote::metadata::Received;
 use crate::remote::metrics::ReceiveMetrics;
 use crate::remote::receive::{self, MAX_BODY, WriteError};
 
@@ -39,14 +40,16 @@ const WRITTEN: [HeaderName; 3] = [
 pub struct Receiver {
     store: Arc<dyn Appender>,
     metrics: ReceiveMetrics,
+    received: Received,
     bodies: Arc<Semaphore>,
     turns: Arc<Semaphore>,
 }
 
 impl Receiver {
-    pub fn new(store: Arc<dyn Appender>, metrics: ReceiveMetrics) -> Receiver {
+    /// `received` gets what requests say about metrics.
+    pub fn new(store: Arc<dyn Appender>, metrics: ReceiveMetrics, received: Received) -> Receiver {
         let (bodies, turns) = (Semaphore::new(BODIES), Semaphore::new(TURNS));
-        Receiver { store, metrics, bodies: Arc::new(bodies), turns: Arc::new(turns) }
+        Receiver { store, metrics, received, bodies: Arc::new(bodies), turns: Arc::new(turns) }
     }
 }
 
@@ -171,8 +174,9 @@ impl Receiver {
             receive::write(protocol, &body, &*store, clock::now())
         });
         match work.await {
-            Ok(Ok(outcome)) => {
-                self.metrics.stored(&outcome);
+            Ok(Ok(mut outcome)) => {
+                let refused = self.received.keep(std::mem::take(&mut outcome.metadata));
+                self.metrics.stored(&outcome, refused);
                 Ok(outcome)
             }
             Ok(Err(error)) => Err(refusal(&error)),

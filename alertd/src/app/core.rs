@@ -32,6 +32,7 @@ use crate::model::sample::Timestamp;
 use crate::notify::metrics::NotifyMetrics;
 use crate::remote::config::RemoteWriteConfig;
 use crate::remote::forward::{Forwarding, Outlet};
+use crate::remote::metadata::Received;
 use crate::remote::metrics::{ReceiveMetrics, SendMetrics};
 use crate::remote::queue::QueueError;
 use crate::remote::source::RemoteSource;
@@ -63,6 +64,8 @@ pub(super) struct Core {
     pub(super) targets: Targets,
     pub(super) queries: Queries,
     pub(super) receiver: Receiver,
+    /// What write requests said about metrics.
+    pub(super) received: Received,
     pub(super) rules: RulesMetrics,
     pub(super) route: RouteMetrics,
     pub(super) notify: NotifyMetrics,
@@ -122,10 +125,12 @@ impl Core {
         };
         let forward = Arc::new(Forwarding::new(store, SendMetrics::new(&mut registry)));
         let store: Arc<dyn Store> = forward.clone();
+        let received = Received::default();
         let core = Core {
             outbox: Outbox::new(db.clone()),
             queries: Queries::new(store.clone(), loaded.config.query.clone(), &mut registry),
-            receiver: Receiver::new(store, ReceiveMetrics::new(&mut registry)),
+            receiver: Receiver::new(store, ReceiveMetrics::new(&mut registry), received.clone()),
+            received,
             rules: RulesMetrics::new(&mut registry),
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),

@@ -138,7 +138,12 @@ impl Generation {
             let remotes = config.remote_write.iter();
             for remote in remotes.filter(|remote| remote.name == outlet.name) {
                 let labels = external_labels.clone();
-                let sender = send::run(Arc::clone(outlet), remote.clone(), labels, stop.clone());
+                let targets = core.targets.clone();
+                let scraped: send::Scraped = Arc::new(move || {
+                    targets.metadata().into_iter().map(|(_, metadata)| metadata).collect()
+                });
+                let outlet = Arc::clone(outlet);
+                let sender = send::run(outlet, remote.clone(), labels, scraped, stop.clone());
                 sources.spawn(until_end(sender, guard()));
             }
         }

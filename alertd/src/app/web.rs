@@ -120,7 +120,7 @@ pub(super) fn router(
         .merge(api::query::routes(core.queries.clone()))
         .merge(api::series::routes(core.queries.clone()))
         .merge(api::targets::routes(core.targets.clone()))
-        .merge(api::metadata::routes(core.targets.clone()))
+        .merge(api::metadata::routes(core.targets.clone(), core.received.clone()))
         .merge(api::cardinality::routes(core.queries.clone(), core.tsdb.clone()))
         .merge(api::format::routes())
         .merge(api::about::routes(about(core, loaded)))

@@ -46,6 +46,8 @@ pub struct RemoteWriteConfig {
     send_native_histograms: bool,
     #[serde(default)]
     pub queue_config: QueueConfig,
+    #[serde(default)]
+    pub metadata_config: MetadataConfig,
     #[serde(skip)]
     pub http: HttpClientConfig,
 }
@@ -74,6 +76,27 @@ pub struct QueueConfig {
     pub sample_age_limit: Duration,
     /// Most that waits on disk, in MiB; beyond it the oldest goes. Not a key of Prometheus.
     pub max_queue_mib: u64,
+}
+
+/// What is said about scraped metrics. In version 2.0 it goes with the samples, so only `send` counts.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetadataConfig {
+    pub send: bool,
+    #[serde(with = "duration")]
+    pub send_interval: Duration,
+    /// Metrics of one request.
+    pub max_samples_per_send: usize,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> MetadataConfig {
+        MetadataConfig {
+            send: true,
+            send_interval: Duration::from_secs(60),
+            max_samples_per_send: 2000,
+        }
+    }
 }
 
 impl Default for QueueConfig {
@@ -170,13 +193,13 @@ impl RemoteWriteConfig {
         let QueueConfig { min_shards, max_shards, min_backoff, max_backoff, .. } =
             self.queue_config;
         for (name, value) in [
-            ("capacity", self.queue_config.capacity),
-            ("min_shards", min_shards),
-            ("max_samples_per_send", self.queue_config.max_samples_per_send),
+            ("queue_config.capacity", self.queue_config.capacity),
+            ("queue_config.min_shards", min_shards),
+            ("queue_config.max_samples_per_send", self.queue_config.max_samples_per_send),
+            ("metadata_config.max_samples_per_send", self.metadata_config.max_samples_per_send),
         ] {
             if value == 0 || value > 1_000_000 {
-                let name = format!("queue_config.{name}");
-                return wrong(&name, "1 to 1000000", value.to_string());
+                return wrong(name, "1 to 1000000", value.to_string());
             }
         }
         if !(min_shards..=1000).contains(&max_shards) {
@@ -187,6 +210,7 @@ impl RemoteWriteConfig {
             ("remote_timeout", self.remote_timeout),
             ("queue_config.min_backoff", min_backoff),
             ("queue_config.batch_send_deadline", self.queue_config.batch_send_deadline),
+            ("metadata_config.send_interval", self.metadata_config.send_interval),
         ] {
             if time.is_zero() {
                 return wrong(name, "more than 0s", "0s".to_owned());
@@ -227,6 +251,7 @@ mod tests {
   basic_auth: { username: ci, password: hunter2 }
   tls_config: { server_name: mimir }
   queue_config: { capacity: 5000, max_shards: 4, retry_on_http_429: false }
+  metadata_config: { send: false, send_interval: 30s, max_samples_per_send: 500 }
 - url: http://127.0.0.1:9090/api/v1/write
 ";
         let remotes = read(text).unwrap();
@@ -234,6 +259,7 @@ mod tests {
         assert_eq!(mimir.protocol(), Protocol::V2);
         assert_eq!(mimir.http.http_headers["X-Scope-OrgID"].values, ["ci"]);
         assert_eq!(mimir.queue_config.max_samples_per_send, 2000);
+        assert!(!mimir.metadata_config.send && remotes[1].metadata_config.send);
         assert!(!format!("{mimir:?}").contains("hunter2"));
         assert_eq!((remotes[1].protocol(), remotes[1].name.len()), (Protocol::V1, 8));
     }
@@ -251,6 +277,7 @@ mod tests {
             ("[{ url: 'http://a', queue_config: { max_shards: 0 } }]", "expected min_shards to"),
             ("[{ url: 'http://a', queue_config: { capacity: 0 } }]", "queue_config.capacity"),
             ("[{ url: 'http://a', queue_config: { max_queue_mib: 1 } }]", "expected 16 to"),
+            ("[{ url: 'http://a', metadata_config: { send_interval: 0s } }]", "more than 0s"),
             (
                 "[{ url: 'http://a', bearer_token: a, basic_auth: { username: b } }]",
                 "remote_write[0].bearer_token: expected at most one",

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::Protocol;
+use super::metadata::number;
 use super::wire::{put_bytes, put_double, put_number, put_varint};
 use crate::model::labels::Labels;
+use crate::model::metadata::About;
 use crate::model::sample::Sample;
 
 /// A body that grows by series.
@@ -51,6 +53,16 @@ impl Body {
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         samples: &[Sample],
     ) {
+        self.series_about(labels, samples, None);
+    }
+
+    /// The same, with what is known of the metric, for which only version 2.0 has a place here.
+    pub fn series_about<'a>(
+        &mut self,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        samples: &[Sample],
+        about: Option<&About>,
+    ) {
         let (mut scratch, mut nested) =
             (std::mem::take(&mut self.scratch), std::mem::take(&mut self.nested));
         scratch.clear();
@@ -78,6 +90,15 @@ impl Body {
             put_number(&mut nested, 2, sample.timestamp.0.cast_unsigned());
             put_bytes(&mut scratch, 2, &nested);
         }
+        if self.protocol == Protocol::V2
+            && let Some(about) = about
+        {
+            nested.clear();
+            put_number(&mut nested, 1, number(about.kind));
+            put_number(&mut nested, 3, u64::from(self.symbol(&about.help)));
+            put_number(&mut nested, 4, u64::from(self.symbol(&about.unit)));
+            put_bytes(&mut scratch, 5, &nested);
+        }
         let field = match self.protocol {
             Protocol::V1 => 1,
             Protocol::V2 => 5,
@@ -85,6 +106,21 @@ impl Body {
         put_bytes(&mut self.series, field, &scratch);
         self.samples += samples.len();
         (self.scratch, self.nested) = (scratch, nested);
+    }
+
+    /// Adds what is known of a metric, for which only version 1.0 has a place of its own.
+    pub fn metadata(&mut self, name: &str, about: &About) {
+        if self.protocol != Protocol::V1 {
+            return;
+        }
+        let mut message = Vec::new();
+        put_number(&mut message, 1, number(about.kind));
+        for (field, text) in [(2, name), (4, &about.help), (5, &about.unit)] {
+            if !text.is_empty() {
+                put_bytes(&mut message, field, text.as_bytes());
+            }
+        }
+        put_bytes(&mut self.series, 3, &message);
     }
 
     /// Samples so far.

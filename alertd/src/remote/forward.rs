@@ -1,18 +1,23 @@
 //! A store that puts what it took into the queues of the remote-write senders too.
 
+mod under_way;
+
 use std::collections::HashMap;
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
+use self::under_way::UnderWay;
 use super::Protocol;
 use super::config::RemoteWriteConfig;
 use super::encode::Body;
 use super::metrics::{RemoteMetrics, SendMetrics};
 use super::queue::{Queue, QueueError};
+use super::receive;
 use crate::model::engine::Engine;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
@@ -23,6 +28,8 @@ use crate::model::sample::{Sample, Series, Timestamp};
 const MOST_SAMPLES: usize = 5000;
 /// Below the data directory.
 const FOLDER: &str = "remote_write";
+/// Beside the queues, none of which can have this name.
+const UNDER_WAY: &str = "under.way";
 
 /// One receiver's queue and counters.
 #[derive(Debug)]
@@ -32,20 +39,25 @@ pub struct Outlet {
     pub metrics: RemoteMetrics,
 }
 
-/// Appends to the store first, then to every queue. Reading goes to the store alone.
+/// Appends to the store first, then to every queue, through a kill between the two. Reading goes to
+/// the store alone.
 pub struct Forwarding {
     store: Arc<dyn Store>,
     metrics: SendMetrics,
     outlets: RwLock<Arc<[Arc<Outlet>]>>,
+    /// Once there has been an outlet.
+    under_way: OnceLock<UnderWay>,
 }
 
 impl Forwarding {
     pub fn new(store: Arc<dyn Store>, metrics: SendMetrics) -> Forwarding {
-        Forwarding { store, metrics, outlets: RwLock::new(Arc::new([])) }
+        let outlets: RwLock<Arc<[_]>> = RwLock::new(Arc::new([]));
+        Forwarding { store, metrics, outlets, under_way: OnceLock::new() }
     }
 
     /// Opens a queue for each of `remotes`, and keeps those that are open. From now on appends go
-    /// to these.
+    /// to these. The first time what a kill of the last run found between the store and the queues
+    /// is given to both.
     ///
     /// # Errors
     /// When a queue's folder cannot be used; the queues of before stay then.
@@ -74,13 +86,73 @@ impl Forwarding {
             metrics.queue(queue.size());
             outlets.push(Arc::new(Outlet { name: remote.name.clone(), queue, metrics }));
         }
+        let first = !outlets.is_empty() && self.under_way.get().is_none();
+        let mut left = Vec::new();
+        if first {
+            let path = folder.join(UNDER_WAY);
+            let failed = |source| QueueError { what: "use", path: path.clone(), source };
+            let opened = UnderWay::open(&path).map_err(failed)?;
+            left = opened.1;
+            // Only one caller configures.
+            self.under_way.set(opened.0).ok();
+        }
         *self.outlets.write().unwrap_or_else(PoisonError::into_inner) = outlets.into();
+        left.iter().for_each(|path| self.recover(path));
         Ok(())
     }
 
     /// The queues that appends go to now.
     pub fn outlets(&self) -> Arc<[Arc<Outlet>]> {
         Arc::clone(&self.outlets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The store may have the batch or not, and the queues too: what they have they take again.
+    fn recover(&self, path: &Path) {
+        let records = under_way::read(path).unwrap_or_else(|error| {
+            error!(path = %path.display(), %error, "a batch of the last run cannot be read");
+            Vec::new()
+        });
+        for record in records {
+            let samples = receive::samples(&record.payload).unwrap_or_default();
+            info!(samples = samples.len(), "a batch of the last run is queued for sending");
+            // A store elsewhere may be away now, and would keep the start waiting.
+            let here = self.store.engine().is_none();
+            if !here || self.append(&samples).is_err() {
+                let newest = samples.iter().map(|(_, sample)| sample.timestamp).max();
+                let newest = newest.unwrap_or(Timestamp(i64::MIN));
+                let samples = record.samples;
+                push(&self.outlets(), &[Payload { bytes: record.payload, samples, newest }]);
+            }
+        }
+        if let Err(error) = fs::remove_file(path) {
+            error!(path = %path.display(), %error, "a batch of the last run stays");
+        }
+    }
+
+    /// Lets `store` append `all` samples, of which it may take a part: `taken` asks it again which.
+    fn forward(
+        &self,
+        (all, batch): (usize, Vec<Payload>),
+        store: impl FnOnce() -> Result<Appended, StoreError>,
+        taken: impl FnOnce(Appended, &mut Records),
+    ) -> Result<Appended, StoreError> {
+        let complain = |error| error!(%error, "a kill now could keep a batch from being sent");
+        let under_way = self.under_way.get();
+        let noted = under_way.and_then(|files| files.begin(&batch).map_err(complain).ok());
+        let appended = store();
+        if let Ok(appended) = appended {
+            if appended.accepted == all {
+                push(&self.outlets(), &batch);
+            } else if appended.accepted > 0 {
+                let mut records = Records::default();
+                taken(appended, &mut records);
+                push(&self.outlets(), &records.finish());
+            }
+        }
+        if let (Some(files), Some(file)) = (under_way, noted) {
+            files.end(file).unwrap_or_else(complain);
+        }
+        appended
     }
 
     fn pairs(&self, samples: &[(Labels, Sample)], appended: Appended, records: &mut Records) {
@@ -129,60 +201,84 @@ impl Forwarding {
 
 impl Appender for Forwarding {
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
-        let appended = self.store.append(samples)?;
-        let outlets = self.outlets();
-        if !outlets.is_empty() {
-            let mut records = Records::new(&outlets);
-            self.pairs(samples, appended, &mut records);
-            records.push();
+        if self.outlets().is_empty() {
+            return self.store.append(samples);
         }
-        Ok(appended)
+        let mut records = Records::default();
+        for (labels, sample) in samples {
+            records.add(labels.iter(), &[*sample]);
+        }
+        self.forward(
+            (samples.len(), records.finish()),
+            || self.store.append(samples),
+            |appended, records| self.pairs(samples, appended, records),
+        )
     }
 
     fn append_incoming(&self, batch: &[Incoming<'_>]) -> Result<Appended, StoreError> {
-        let appended = self.store.append_incoming(batch)?;
-        let outlets = self.outlets();
-        if !outlets.is_empty() {
-            let mut records = Records::new(&outlets);
-            self.batch(batch, appended, &mut records);
-            records.push();
+        if self.outlets().is_empty() {
+            return self.store.append_incoming(batch);
         }
-        Ok(appended)
+        let mut records = Records::default();
+        for incoming in batch {
+            for samples in incoming.samples.chunks(MOST_SAMPLES) {
+                records.add(incoming.labels.iter().copied(), samples);
+            }
+        }
+        let all = batch.iter().map(|incoming| incoming.samples.len()).sum();
+        self.forward(
+            (all, records.finish()),
+            || self.store.append_incoming(batch),
+            |appended, records| self.batch(batch, appended, records),
+        )
     }
 }
 
 /// Samples on their way into the queues, in the form in which version 1.0 sends them.
-struct Records<'a> {
-    outlets: &'a [Arc<Outlet>],
-    body: Body,
+#[derive(Default)]
+struct Records {
+    done: Vec<Payload>,
+    body: Option<Body>,
+    newest: Option<Timestamp>,
+}
+
+/// Of one record.
+struct Payload {
+    bytes: Vec<u8>,
+    samples: u32,
     newest: Timestamp,
 }
 
-impl<'a> Records<'a> {
-    fn new(outlets: &'a [Arc<Outlet>]) -> Records<'a> {
-        Records { outlets, body: Body::new(Protocol::V1), newest: Timestamp(i64::MIN) }
-    }
-
+impl Records {
     fn add<'l>(&mut self, labels: impl Iterator<Item = (&'l str, &'l str)>, samples: &[Sample]) {
-        self.body.series(labels, samples);
-        let newest = samples.iter().map(|sample| sample.timestamp).max();
-        self.newest = newest.map_or(self.newest, |newest| newest.max(self.newest));
-        if self.body.samples() >= MOST_SAMPLES {
-            self.push();
+        let body = self.body.get_or_insert_with(|| Body::new(Protocol::V1));
+        body.series(labels, samples);
+        let full = body.samples() >= MOST_SAMPLES;
+        self.newest = self.newest.max(samples.iter().map(|sample| sample.timestamp).max());
+        if full {
+            self.close();
         }
     }
 
-    fn push(&mut self) {
-        let body = std::mem::replace(&mut self.body, Body::new(Protocol::V1));
-        if body.samples() == 0 {
-            return;
+    fn close(&mut self) {
+        if let (Some(body), Some(newest)) = (self.body.take(), self.newest.take()) {
+            let samples = u32::try_from(body.samples()).unwrap_or(u32::MAX);
+            self.done.push(Payload { bytes: body.finish(), samples, newest });
         }
-        let samples = u32::try_from(body.samples()).unwrap_or(u32::MAX);
-        let payload = body.finish();
-        for outlet in self.outlets {
+    }
+
+    fn finish(mut self) -> Vec<Payload> {
+        self.close();
+        self.done
+    }
+}
+
+fn push(outlets: &[Arc<Outlet>], batch: &[Payload]) {
+    for Payload { bytes, samples, newest } in batch {
+        for outlet in outlets {
             let Outlet { name, queue, metrics } = &**outlet;
-            metrics.came_in(self.newest);
-            match queue.push(&payload, samples) {
+            metrics.came_in(*newest);
+            match queue.push(bytes, *samples) {
                 Ok(lost) if lost.bytes > 0 => {
                     metrics.dropped("queue_full", lost.samples);
                     let samples = lost.samples;
@@ -190,7 +286,7 @@ impl<'a> Records<'a> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    metrics.dropped("queue_error", u64::from(samples));
+                    metrics.dropped("queue_error", u64::from(*samples));
                     error!(remote = name, %error, "samples cannot be queued for sending");
                 }
             }

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::Protocol;
+use super::metadata;
 use super::wire::{Field, Fields, Malformed};
 use crate::model::labels::METRIC_NAME;
+use crate::model::metadata::{About, Kind, Metadata, family};
 use crate::model::querier::{Appended, Incoming, StoreError};
 use crate::model::sample::{Sample, Timestamp};
 
@@ -26,6 +28,10 @@ pub struct Outcome {
     pub histograms: usize,
     /// Exemplars, which are not kept.
     pub exemplars: usize,
+    /// What is said about metrics.
+    pub metadata: Metadata,
+    /// Metrics of which nothing is kept: too many, or without a usable name.
+    pub metadata_refused: usize,
     /// Series that could not be one.
     pub bad_series: usize,
     /// What is wrong with the first of those.
@@ -69,7 +75,9 @@ pub fn decode(
             while let Some(field) = fields.next()? {
                 match field {
                     (1, Field::Bytes(series)) => batch.v1(series)?,
+                    (3, Field::Bytes(said)) => batch.metadata(said)?,
                     (1, _) => return Err(Malformed::Mismatch("timeseries").into()),
+                    (3, _) => return Err(Malformed::Mismatch("metadata").into()),
                     _ => {}
                 }
             }
@@ -117,9 +125,10 @@ struct Batch<'a, 's, 't> {
 
 /// One series while it is read.
 #[derive(Default)]
-struct Reading {
+struct Reading<'a> {
     wrong: Option<&'static str>,
     future: usize,
+    about: Option<(Kind, &'a str, &'a str)>,
 }
 
 impl<'a> Batch<'a, '_, '_> {
@@ -146,6 +155,28 @@ impl<'a> Batch<'a, '_, '_> {
         self.close(start, &reading)
     }
 
+    fn metadata(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let (mut fields, mut kind, mut texts) = (Fields::new(message), 0, [&[][..]; 3]);
+        let [name, help, unit] = &mut texts;
+        while let Some(field) = fields.next()? {
+            match field {
+                (1, Field::Varint(number)) => kind = number,
+                (2, Field::Bytes(text)) => *name = text,
+                (4, Field::Bytes(text)) => *help = text,
+                (5, Field::Bytes(text)) => *unit = text,
+                (1 | 2 | 4 | 5, _) => return Err(Malformed::Mismatch("metadata")),
+                _ => {}
+            }
+        }
+        match texts.map(std::str::from_utf8) {
+            [Ok(name), Ok(help), Ok(unit)] if !name.is_empty() => {
+                self.outcome.describe(name, metadata::kind(kind), help, unit);
+            }
+            _ => self.outcome.metadata_refused += 1,
+        }
+        Ok(())
+    }
+
     fn v2(&mut self, message: &'a [u8], symbols: &[Option<&'a str>]) -> Result<(), Failure> {
         let start = (self.labels.len(), self.samples.len());
         let (mut fields, mut reading) = (Fields::new(message), Reading::default());
@@ -164,7 +195,8 @@ impl<'a> Batch<'a, '_, '_> {
                 (2, Field::Bytes(sample)) => self.sample(start.1, &mut reading, sample)?,
                 (3, Field::Bytes(_)) => self.outcome.histograms += 1,
                 (4, Field::Bytes(_)) => self.outcome.exemplars += 1,
-                (1..=4, _) => return Err(Malformed::Mismatch("a part of a series").into()),
+                (5, Field::Bytes(said)) => about(&mut reading, said, symbols)?,
+                (1..=5, _) => return Err(Malformed::Mismatch("a part of a series").into()),
                 _ => {}
             }
         }
@@ -177,7 +209,7 @@ impl<'a> Batch<'a, '_, '_> {
     fn symbol(
         &mut self,
         start: usize,
-        reading: &mut Reading,
+        reading: &mut Reading<'_>,
         name: &mut Option<&'a str>,
         number: u64,
         symbols: &[Option<&'a str>],
@@ -197,7 +229,7 @@ impl<'a> Batch<'a, '_, '_> {
         }
     }
 
-    fn label(&mut self, start: usize, reading: &mut Reading, name: &'a str, value: &'a str) {
+    fn label(&mut self, start: usize, reading: &mut Reading<'_>, name: &'a str, value: &'a str) {
         match self.labels.len() - start < MOST_LABELS_OF_SERIES {
             true => self.labels.push((name, value)),
             false => reading.wrong = Some("it has more than 1024 labels"),
@@ -207,7 +239,7 @@ impl<'a> Batch<'a, '_, '_> {
     fn sample(
         &mut self,
         start: usize,
-        reading: &mut Reading,
+        reading: &mut Reading<'_>,
         message: &[u8],
     ) -> Result<(), Malformed> {
         let mut fields = Fields::new(message);
@@ -231,10 +263,15 @@ impl<'a> Batch<'a, '_, '_> {
     }
 
     /// Keeps the series that was read since `start`, or says what is wrong with it.
-    fn close(&mut self, start: (usize, usize), reading: &Reading) -> Result<(), Failure> {
+    fn close(&mut self, start: (usize, usize), reading: &Reading<'_>) -> Result<(), Failure> {
         let labels = self.labels.get_mut(start.0..).unwrap_or_default();
         match reading.wrong.map_or_else(|| tidy(labels), Err) {
             Ok(kept) => {
+                if let Some((kind, help, unit)) = reading.about {
+                    let name = labels.iter().find(|(name, _)| *name == METRIC_NAME);
+                    let name = family(name.map_or("", |(_, name)| *name), kind);
+                    self.outcome.describe(name, kind, help, unit);
+                }
                 self.labels.truncate(start.0 + kept);
                 self.outcome.appended.too_new += reading.future;
                 let (labels, samples) = (start.0..self.labels.len(), start.1..self.samples.len());
@@ -274,6 +311,47 @@ impl<'a> Batch<'a, '_, '_> {
         self.samples.clear();
         Ok(())
     }
+}
+
+impl Outcome {
+    fn describe(&mut self, name: &str, kind: Kind, help: &str, unit: &str) {
+        // Every series of a metric may say it.
+        let same =
+            |about: &About| about.kind == kind && *about.help == *help && *about.unit == *unit;
+        if !self.metadata.get(name).is_some_and(same)
+            && !metadata::put(&mut self.metadata, name, About::new(kind, help, unit))
+        {
+            self.metadata_refused += 1;
+        }
+    }
+}
+
+/// What a series of version 2.0 says about its metric; senders that know nothing say nothing, or
+/// say it in empty fields.
+fn about<'a>(
+    reading: &mut Reading<'a>,
+    message: &[u8],
+    symbols: &[Option<&'a str>],
+) -> Result<(), Malformed> {
+    let (mut fields, mut kind, mut help, mut unit) = (Fields::new(message), 0, 0, 0);
+    while let Some(field) = fields.next()? {
+        match field {
+            (1, Field::Varint(number)) => kind = number,
+            (3, Field::Varint(number)) => help = number,
+            (4, Field::Varint(number)) => unit = number,
+            (1 | 3 | 4, _) => return Err(Malformed::Mismatch("metadata")),
+            _ => {}
+        }
+    }
+    if (kind, help, unit) == (0, 0, 0) {
+        return Ok(());
+    }
+    let text = |number: u64| *usize::try_from(number).ok().and_then(|at| symbols.get(at))?;
+    match (text(help), text(unit)) {
+        (Some(help), Some(unit)) => reading.about = Some((metadata::kind(kind), help, unit)),
+        _ => reading.wrong = Some("its metadata has a number that is not in the table of symbols"),
+    }
+    Ok(())
 }
 
 fn pair_of(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {

@@ -20,6 +20,7 @@ pub struct ReceiveMetrics {
     samples: Counter,
     refused: Family<ReasonLabels, Counter>,
     exemplars: Counter,
+    metadata_refused: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +41,7 @@ impl ReceiveMetrics {
             samples: Counter::default(),
             refused: Family::default(),
             exemplars: Counter::default(),
+            metadata_refused: Counter::default(),
         };
         let name = |rest: &str| format!("pitcrew_alertd_remote_write_{rest}");
         registry.register(
@@ -62,6 +64,11 @@ impl ReceiveMetrics {
             "Exemplars of write requests, which are not kept",
             metrics.exemplars.clone(),
         );
+        registry.register(
+            name("received_metadata_refused"),
+            "Metrics of which write requests said something that is not kept",
+            metrics.metadata_refused.clone(),
+        );
         metrics
     }
 
@@ -71,7 +78,9 @@ impl ReceiveMetrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    pub fn stored(&self, outcome: &Outcome) {
+    /// `refused` metrics for which there was no room beside what was kept before.
+    pub fn stored(&self, outcome: &Outcome, refused: usize) {
+        self.metadata_refused.inc_by((outcome.metadata_refused + refused) as u64);
         self.samples.inc_by(outcome.appended.accepted as u64);
         self.exemplars.inc_by(outcome.exemplars as u64);
         let refused = outcome.appended.refused().into_iter();
@@ -89,6 +98,8 @@ type Seconds = Gauge<f64, AtomicU64>;
 #[derive(Debug, Clone)]
 pub struct SendMetrics {
     sent: Family<RemoteLabels, Counter>,
+    metadata: Family<RemoteLabels, Counter>,
+    metadata_failed: Family<RemoteLabels, Counter>,
     retried: Family<RemoteLabels, Counter>,
     dropped: Family<DropLabels, Counter>,
     bytes: Family<RemoteLabels, Counter>,
@@ -121,6 +132,8 @@ impl SendMetrics {
     pub fn new(registry: &mut Registry) -> SendMetrics {
         let metrics = SendMetrics {
             sent: Family::default(),
+            metadata: Family::default(),
+            metadata_failed: Family::default(),
             retried: Family::default(),
             dropped: Family::default(),
             bytes: Family::default(),
@@ -133,6 +146,12 @@ impl SendMetrics {
         let name = |rest: &str| format!("pitcrew_alertd_remote_write_{rest}");
         for (rest, help, family) in [
             ("sent_samples", "Samples that the receiver took", &metrics.sent),
+            ("sent_metadata", "Metrics of which the receiver was told", &metrics.metadata),
+            (
+                "failed_metadata",
+                "Metrics of which the receiver would not be told; the next time is an interval later",
+                &metrics.metadata_failed,
+            ),
             ("retried_samples", "Samples that were sent again after an error", &metrics.retried),
             ("sent_bytes", "Bytes of requests that the receiver took, compressed", &metrics.bytes),
         ] {
@@ -169,6 +188,11 @@ impl RemoteMetrics {
         self.all.sent.get_or_create(&self.labels()).inc_by(samples as u64);
         self.all.bytes.get_or_create(&self.labels()).inc_by(bytes as u64);
         raise(&self.all.newest_sent.get_or_create(&self.labels()), newest);
+    }
+
+    pub fn described(&self, metrics: usize, taken: bool) {
+        let family = if taken { &self.all.metadata } else { &self.all.metadata_failed };
+        family.get_or_create(&self.labels()).inc_by(metrics as u64);
     }
 
     pub fn retried(&self, samples: usize) {

@@ -3,7 +3,7 @@
 //! A record outlives a killed program as soon as `push` returns, and a lost machine after the next
 //! `sync`: the store has made the samples durable already, so only their forwarding is at stake.
 
-mod segment;
+pub(super) mod segment;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -50,9 +50,9 @@ pub struct Lost {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} {path}")]
 pub struct QueueError {
-    what: &'static str,
-    path: PathBuf,
-    source: io::Error,
+    pub(super) what: &'static str,
+    pub(super) path: PathBuf,
+    pub(super) source: io::Error,
 }
 
 #[derive(Debug)]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Protocol;
 use super::message::{self, Failure, Outcome};
-use crate::model::querier::{Appender, Incoming};
-use crate::model::sample::Timestamp;
+use crate::model::labels::Labels;
+use crate::model::querier::{Appended, Appender, Incoming};
+use crate::model::sample::{Sample, Timestamp};
 
 /// Largest body as it comes, compressed.
 pub const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -46,6 +47,26 @@ pub fn write(
     Ok(message::decode(protocol, &message, now.plus(FUTURE), sink)?)
 }
 
+/// What a queue's record holds; `None` when it cannot be read.
+pub(super) fn samples(payload: &[u8]) -> Option<Vec<(Labels, Sample)>> {
+    if snap::raw::decompress_len(payload).ok()? > MAX_MESSAGE {
+        return None;
+    }
+    let plain = snap::raw::Decoder::new().decompress_vec(payload).ok()?;
+    let mut found = Vec::new();
+    message::decode(Protocol::V1, &plain, Timestamp(i64::MAX), &mut |batch| {
+        for incoming in batch {
+            let pairs =
+                incoming.labels.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            let labels = Labels::from_sorted(pairs.collect());
+            found.extend(incoming.samples.iter().map(|sample| (labels.clone(), *sample)));
+        }
+        Ok(Appended::default())
+    })
+    .ok()?;
+    Some(found)
+}
+
 impl Outcome {
     /// What was refused, for the sender; `None` when nothing was.
     ///
@@ -78,9 +99,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::labels::Labels;
-    use crate::model::querier::{Appended, StoreError};
-    use crate::model::sample::Sample;
+    use crate::model::querier::StoreError;
     use crate::remote::encode;
 
     struct Full;

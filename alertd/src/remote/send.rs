@@ -6,6 +6,7 @@
 //! settled: after a kill they are sent again, cut in the same way. A receiver that takes a request
 //! whole or not at all, as Prometheus does, then refuses a piece that it has already, and no other.
 
+mod about;
 mod divide;
 mod ledger;
 mod post;
@@ -20,6 +21,8 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::about::Known;
+pub use self::about::Scraped;
 use self::divide::{Divider, Loaded, Part};
 use self::ledger::Ledger;
 use self::shard::{Piece, Shard};
@@ -42,15 +45,17 @@ struct Shared {
     outlet: Arc<Outlet>,
     config: RemoteWriteConfig,
     poster: post::Poster,
+    known: Known,
     stop: CancellationToken,
 }
 
 /// Sends what `outlet` holds and will hold until `stop`; the request under way may then end within
-/// a second. What is left waits for the next run.
+/// a second. What is left waits for the next run. `scraped` is asked what is known of metrics.
 pub async fn run(
     outlet: Arc<Outlet>,
     config: RemoteWriteConfig,
     external_labels: Labels,
+    scraped: Scraped,
     stop: CancellationToken,
 ) {
     let divider = Arc::new(Divider::new(&config, external_labels));
@@ -60,7 +65,7 @@ pub async fn run(
     let shards = usize::try_from(shards).unwrap_or(0);
     let mut shards = shards.clamp(queue.min_shards, queue.max_shards);
     let poster = post::Poster::new(&config);
-    let shared = Arc::new(Shared { outlet, config, poster, stop });
+    let shared = Arc::new(Shared { outlet, config, poster, known: Known::default(), stop });
     info!(remote = shared.outlet.name, shards, "sending");
     let sending = async {
         while let Some(wanted) = session(&shared, &divider, shards).await {
@@ -71,6 +76,7 @@ pub async fn run(
     tokio::select! {
         () = sending => {}
         () = sync(&shared.outlet) => {}
+        () = about::tell(&shared, scraped) => {}
     }
 }
 

@@ -8,6 +8,8 @@ pub mod series;
 
 pub mod lines;
 
+use crate::model::metadata::Kind;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text004,
@@ -33,34 +35,6 @@ pub struct Line<'a> {
     pub timestamp: Option<i64>,
     /// Counted from 1.
     pub number: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-    GaugeHistogram,
-    Summary,
-    Info,
-    StateSet,
-    Unknown,
-}
-
-impl Kind {
-    /// As OpenMetrics writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-            Kind::GaugeHistogram => "gaugehistogram",
-            Kind::Summary => "summary",
-            Kind::Info => "info",
-            Kind::StateSet => "stateset",
-            Kind::Unknown => "unknown",
-        }
-    }
 }
 
 /// Why a page cannot be read. Nothing of such a page is used.

@@ -1,33 +1,12 @@
 //! What a page says about its metrics: type, help and unit, kept for as long as its target.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::exposition::lines::Page;
 use super::exposition::series::unescape;
-use super::exposition::{Entry, Format, Kind};
-
-/// Metrics of one target that are remembered.
-const MAX_METRICS: usize = 10_000;
-/// Bytes of one text; what is longer ends there.
-const MAX_TEXT: usize = 1024;
-
-/// By metric name.
-pub type Metadata = BTreeMap<Box<str>, About>;
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct About {
-    pub kind: Kind,
-    pub help: Box<str>,
-    pub unit: Box<str>,
-}
-
-impl Default for About {
-    fn default() -> About {
-        About { kind: Kind::Unknown, help: "".into(), unit: "".into() }
-    }
-}
+use super::exposition::{Entry, Format};
+use crate::model::metadata::{MAX_METRICS, Metadata, bounded};
 
 /// The metadata of a target's last good page. Pages rarely change in that: what they say is hashed
 /// in passing, and read only when the hash is another.
@@ -94,13 +73,10 @@ fn help(text: &str, format: Format) -> Box<str> {
     }
 }
 
-fn bounded(text: &str) -> Box<str> {
-    text.split_at(text.floor_char_boundary(MAX_TEXT)).0.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::metadata::{About, Kind};
 
     fn keeper(pages: &[(&str, bool)], format: Format) -> Keeper {
         let mut keeper = Keeper::default();
@@ -149,9 +125,7 @@ mod tests {
     #[test]
     fn a_page_that_says_too_much_is_cut() {
         let page: String = (0..MAX_METRICS + 1).map(|at| format!("# TYPE m{at} gauge\n")).collect();
-        let page = page + "# HELP m0 " + &"é".repeat(MAX_TEXT) + "\n";
         let metadata = keeper(&[(&page, true)], Format::Text004).metadata();
         assert_eq!(metadata.len(), MAX_METRICS);
-        assert_eq!(metadata["m0"].help.len(), MAX_TEXT);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::metadata::Metadata;
 use super::target::Target;
 use crate::model::labels::Labels;
+use crate::model::metadata::Metadata;
 use crate::model::sample::Timestamp;
 
 /// Shared by the loops, which write it, and whoever shows it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pitcrew_alertd::clock;
 use pitcrew_alertd::model::labels::Labels;
+use pitcrew_alertd::model::metadata::{About, Kind, Metadata};
 use pitcrew_alertd::model::querier::{Appender, Querier};
 use pitcrew_alertd::model::sample::{Sample, Timestamp};
 use pitcrew_alertd::remote::config::RemoteWriteConfig;
@@ -29,6 +30,16 @@ struct Sender {
     task: JoinHandle<()>,
 }
 
+/// What two targets say.
+fn scraped() -> Vec<Arc<Metadata>> {
+    let page = |help: &str| {
+        let m = ("m".into(), About::new(Kind::Gauge, help, ""));
+        let h = ("h_seconds".into(), About::new(Kind::Histogram, "how long", "seconds"));
+        Arc::new(Metadata::from([m, h]))
+    };
+    vec![page("one"), page("two")]
+}
+
 impl Sender {
     fn start(folder: &Path, url: &str, more: &str) -> Sender {
         tls();
@@ -43,7 +54,7 @@ impl Sender {
         store.configure(std::slice::from_ref(&config), folder).unwrap();
         let (outlet, stop) = (Arc::clone(&store.outlets()[0]), CancellationToken::new());
         let labels = Labels::from_pairs([("site", "lab")]);
-        let task = tokio::spawn(send::run(outlet, config, labels, stop.clone()));
+        let task = tokio::spawn(send::run(outlet, config, labels, Arc::new(scraped), stop.clone()));
         Sender { store, registry, stop, task }
     }
 
@@ -204,4 +215,71 @@ async fn what_waits_at_the_end_is_sent_by_the_next_run_in_order() {
     let times: Vec<_> = receiver.take().iter().flat_map(read).map(|(_, time)| time).collect();
     assert_eq!(times, (1..=51).collect::<Vec<_>>());
     sender.end().await;
+}
+
+#[tokio::test]
+async fn version_one_tells_about_metrics_in_requests_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = FakeSource::start().await;
+    receiver.always(nothing("204 No Content"));
+    let more = ", metadata_config: { send_interval: 50ms, max_samples_per_send: 2 }";
+    let sender = Sender::start(folder.path(), &receiver.url, more);
+    wait::until(PATIENCE, "a second round", async || {
+        sender.metric("sent_metadata_total{remote=\"r\"}") >= 6.0
+    })
+    .await;
+    receiver.always(nothing("503 Away"));
+    wait::until(PATIENCE, "a round that fails", async || {
+        sender.metric("failed_metadata_total{remote=\"r\"}") >= 2.0
+    })
+    .await;
+    sender.end().await;
+    let said: Vec<_> = receiver.take().iter().take(3).map(about).collect();
+    let page = scraped()[0].clone();
+    let h = ("h_seconds".into(), page["h_seconds"].clone());
+    let m = |help| ("m".into(), About::new(Kind::Gauge, help, ""));
+    let rounds = [vec![h.clone(), m("one")], vec![m("two")], vec![h, m("one")]];
+    assert_eq!(said, rounds.map(Metadata::from_iter));
+
+    let sender = Sender::start(folder.path(), &receiver.url, ", metadata_config: { send: false }");
+    receiver.take();
+    receiver.always(nothing("204 No Content"));
+    sender.append("m", 1);
+    wait::until(PATIENCE, "it is sent", async || {
+        sender.metric("sent_samples_total{remote=\"r\"}") == 1.0
+    })
+    .await;
+    sender.end().await;
+    assert_eq!(receiver.take().iter().map(about).collect::<Vec<_>>(), [Metadata::default()]);
+}
+
+#[tokio::test]
+async fn version_two_tells_about_metrics_in_each_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = FakeSource::start().await;
+    let written = "x-prometheus-remote-write-samples-written: 1";
+    receiver.always(Reply::Header("204 No Content", written.to_owned()));
+    let more = ", protobuf_message: io.prometheus.write.v2.Request";
+    let sender = Sender::start(folder.path(), &receiver.url, more);
+    for (name, want) in [("m", Some("m")), ("h_seconds_bucket", Some("h_seconds")), ("x", None)] {
+        // The first one may come before what is known has been gathered.
+        let mut time = 0;
+        let want = Metadata::from_iter(want.map(|name| (name.into(), scraped()[0][name].clone())));
+        wait::until(PATIENCE, name, async || {
+            time += 1;
+            sender.append(name, time);
+            let sent = async || sender.metric("pending_samples{remote=\"r\"}") == 0.0;
+            wait::until(PATIENCE, "it is sent", sent).await;
+            receiver.take().iter().map(about).any(|said| said == want)
+        })
+        .await;
+    }
+    sender.end().await;
+}
+
+/// What a request says about metrics.
+fn about(asked: &Asked) -> Metadata {
+    let protocol = Protocol::of_content_type(&asked.headers["content-type"]).unwrap();
+    let store = Tsdb::new(Limits::default());
+    receive::write(protocol, &asked.body, &store, clock::now()).unwrap().metadata
 }

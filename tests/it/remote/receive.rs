@@ -36,7 +36,8 @@ async fn everything_that_prometheus_sends_is_here_as_it_is_there() {
     let alertd = alertd(ours.path(), &free_address(), "").await;
     let config = format!(
         "{{ global: {{ scrape_interval: 100ms, scrape_timeout: 100ms }},
-           remote_write: [{{ url: '{}/api/v1/write', queue_config: {{ batch_send_deadline: 100ms }} }}],
+           remote_write: [{{ url: '{}/api/v1/write', queue_config: {{ batch_send_deadline: 100ms }},
+             metadata_config: {{ send_interval: 200ms }} }}],
            scrape_configs: [{{ job_name: x, static_configs: [{{ targets: ['{}'] }}] }}] }}",
         alertd.url, target.address
     );
@@ -63,6 +64,13 @@ async fn everything_that_prometheus_sends_is_here_as_it_is_there() {
     .await;
     wait::until(PATIENCE, "the end of a series here too", async || {
         alertd.value("absent(special)").await == Some(1.0)
+    })
+    .await;
+    // What it says about the metrics, too.
+    let known = prometheus.json("/api/v1/metadata").await["data"].clone();
+    assert_eq!(known["latency"][0]["type"], "histogram");
+    wait::until(PATIENCE, "the same metadata", async || {
+        alertd.json("/api/v1/metadata").await["data"] == known
     })
     .await;
     let taken = "pitcrew_alertd_remote_write_received_requests_total{protocol=\"0.1.0\",outcome=\"success\"}";

@@ -20,7 +20,7 @@ impl Appender for Full {
 }
 
 fn receiver(store: Arc<dyn Appender>) -> Receiver {
-    Receiver::new(store, ReceiveMetrics::new(&mut Registry::default()))
+    Receiver::new(store, ReceiveMetrics::new(&mut Registry::default()), Received::default())
 }
 
 fn request(kind: &str, body: Vec<u8>) -> Request {

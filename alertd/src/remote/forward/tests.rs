@@ -87,3 +87,84 @@ fn large_appends_become_records_of_a_bearable_size() {
     assert_eq!(counts, [5000, 5000, 2000]);
     assert_eq!(queued(&outlets[0]).len(), 12_000);
 }
+
+/// A store that is killed as soon as it has been asked to append: before or after it did.
+struct Killed(Arc<Tsdb>, bool);
+
+impl Appender for Killed {
+    fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
+        if self.1 {
+            self.0.append(samples)?;
+        }
+        panic!("killed");
+    }
+
+    fn append_incoming(&self, batch: &[Incoming<'_>]) -> Result<Appended, StoreError> {
+        if self.1 {
+            self.0.append_incoming(batch)?;
+        }
+        panic!("killed");
+    }
+}
+
+impl Querier for Killed {
+    fn visit(
+        &self,
+        matchers: &[Matcher],
+        from: Timestamp,
+        to: Timestamp,
+        each: &mut dyn FnMut(&Labels, &[Sample]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.0.visit(matchers, from, to, each)
+    }
+}
+
+#[test]
+fn what_a_kill_finds_between_store_and_queue_is_sent_by_the_next_run() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let remotes: Vec<RemoteWriteConfig> =
+        yaml::parse(Path::new("f"), "[{ url: 'http://a', name: a }]").unwrap();
+    let labels = [("__name__", "m")];
+    let run = |folder: &Path, store: Arc<dyn Store>| {
+        let store = Forwarding::new(store, SendMetrics::new(&mut Registry::default()));
+        store.configure(&remotes, folder).unwrap();
+        store
+    };
+    for stored in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Tsdb::new(Limits::default()));
+        let before = run(folder.path(), store.clone());
+        before.append(&[(Labels::from_pairs(labels), sample(1, 1.0))]).unwrap();
+        drop(before);
+
+        let killed = run(folder.path(), Arc::new(Killed(store.clone(), stored)));
+        // Of the samples one is refused, and the batch has several records.
+        let samples: Vec<_> = (1..7000).map(|time| sample(time, 2.0)).collect();
+        let batch = [Incoming { labels: &labels, samples: &samples }];
+        let one = [(Labels::from_pairs([("__name__", "n")]), sample(1, 1.0))];
+        assert!(catch_unwind(AssertUnwindSafe(|| killed.append_incoming(&batch))).is_err());
+        assert!(catch_unwind(AssertUnwindSafe(|| killed.append(&one))).is_err());
+        assert_eq!(queued(&killed.outlets()[0]).len(), 1);
+        drop(killed);
+
+        // Whatever was written last, the kill may have torn it: it was not stored then.
+        let torn = folder.path().join(FOLDER).join(UNDER_WAY).join("0000000007.queue");
+        fs::write(torn, b"hello, this is the beginning of something").unwrap();
+        let after = run(folder.path(), store.clone());
+        let times: Vec<_> = queued(&after.outlets()[0]);
+        let want = (1..7000).map(|time| ("{__name__=\"m\"}".to_owned(), time));
+        let want: Vec<_> = want.map(|(_, time)| time).chain([1]).collect();
+        assert_eq!(times.iter().map(|(_, time, _)| *time).collect::<Vec<_>>(), want, "{stored}");
+        assert_eq!(times[0].2, 1.0);
+        let in_store = store.select(&[], Timestamp(0), Timestamp(i64::MAX)).unwrap();
+        assert_eq!(in_store.iter().map(|series| series.samples.len()).sum::<usize>(), 7000);
+        drop(after);
+        // And only once.
+        let again = run(folder.path(), store.clone());
+        assert_eq!(queued(&again.outlets()[0]).len(), want.len());
+        again.append(&[(Labels::from_pairs(labels), sample(9000, 1.0))]).unwrap();
+        assert_eq!(queued(&again.outlets()[0]).len(), want.len() + 1);
+        let files = fs::read_dir(folder.path().join(FOLDER).join(UNDER_WAY)).unwrap();
+        assert!(files.map(|file| file.unwrap().metadata().unwrap().len()).all(|size| size == 0));
+    }
+}

@@ -103,6 +103,40 @@ fn labels_that_can_be_and_that_cannot() {
     }
 }
 
+#[test]
+fn what_is_said_about_metrics() {
+    let h = About::new(Kind::Histogram, "how long", "seconds");
+    let mut v1 = Body::new(Protocol::V1);
+    v1.metadata("h", &About::new(Kind::Counter, "", ""));
+    v1.metadata("h", &h);
+    v1.metadata("", &h);
+    v1.metadata("u", &About::default());
+    let mut v2 = Body::new(Protocol::V2);
+    for name in ["h_bucket", "h_sum"] {
+        v2.series_about([("__name__", name)], &[sample(1, 1.0)], Some(&h));
+    }
+    v2.series_about([("__name__", "u")], &[sample(1, 1.0)], Some(&About::default()));
+    for (protocol, body, others, refused) in
+        [(Protocol::V1, v1, vec!["u"], 1), (Protocol::V2, v2, vec![], 0)]
+    {
+        let (_, outcome) = read(protocol, &plain(body)).unwrap();
+        assert_eq!((outcome.refusal(), outcome.metadata_refused), (None, refused));
+        let others = others.into_iter().map(|name| (name.into(), About::default()));
+        let want = Metadata::from_iter(others.chain([("h".into(), h.clone())]));
+        assert_eq!(outcome.metadata, want, "{protocol:?}");
+    }
+    // A text that is not there costs the series, as it does in Prometheus.
+    let labels = [field(4, b""), field(4, b"__name__"), field(4, b"m")].concat();
+    let mut help = Vec::new();
+    put_number(&mut help, 3, 9);
+    let series = [field(1, &[1, 2]), field(2, b""), field(5, &help)].concat();
+    let message = [labels, field(5, &series)].concat();
+    let (kept, outcome) = read(Protocol::V2, &message).unwrap();
+    assert_eq!((kept, outcome.bad_series, outcome.metadata.len()), (vec![], 1, 0));
+    let complaint = outcome.complaint.unwrap();
+    assert!(complaint.starts_with("its metadata has a number"), "{complaint}");
+}
+
 fn field(number: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(&mut out, number, content);
@@ -125,6 +159,10 @@ fn messages_that_are_none() {
         (Protocol::V1, field(1, &field(2, &number(1)))),
         (Protocol::V1, field(1, &field(2, &field(2, b"x")))),
         (Protocol::V1, field(1, b"\xff")),
+        (Protocol::V1, number(3)),
+        (Protocol::V1, field(3, &number(2))),
+        (Protocol::V2, field(5, &number(5))),
+        (Protocol::V2, field(5, &field(5, &field(3, b"")))),
         (Protocol::V2, number(4)),
         (Protocol::V2, number(5)),
         (Protocol::V2, field(5, &field(1, b"\xff"))),
@@ -142,8 +180,7 @@ fn what_is_not_kept_is_counted() {
     let v1 = [
         field(1, &[labels.clone(), field(4, b""), field(3, b""), field(3, b"")].concat()),
         field(1, &[no_text, field(2, b"")].concat()),
-        // Metadata, and a field that nobody has defined yet.
-        field(3, b""),
+        // A field that nobody has defined yet.
         field(9, b""),
     ]
     .concat();

@@ -8,35 +8,35 @@ use std::path::{Path, PathBuf};
 
 use super::{Place, Record};
 
-pub(super) const HEADER: usize = 12;
+pub(in super::super) const HEADER: usize = 12;
 const SUFFIX: &str = ".queue";
 /// A longer record is a broken length.
 const MOST_PAYLOAD: usize = 64 << 20;
 
 /// What a segment holds behind a place.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Scan {
+pub(in super::super) struct Scan {
     /// Up to the end of the last whole record, counted from the beginning of the file.
-    pub(super) bytes: u64,
-    pub(super) samples: u64,
+    pub(in super::super) bytes: u64,
+    pub(in super::super) samples: u64,
     /// Behind it.
-    pub(super) broken: u64,
+    pub(in super::super) broken: u64,
 }
 
-pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
+pub(in super::super) fn path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:010}{SUFFIX}"))
 }
 
-pub(super) fn number(name: &OsStr) -> Option<u64> {
+pub(in super::super) fn number(name: &OsStr) -> Option<u64> {
     name.to_str()?.strip_suffix(SUFFIX)?.parse().ok()
 }
 
 /// To add to its end.
-pub(super) fn open(folder: &Path, number: u64) -> io::Result<File> {
+pub(in super::super) fn open(folder: &Path, number: u64) -> io::Result<File> {
     File::options().create(true).append(true).open(path(folder, number))
 }
 
-pub(super) fn encode(payload: &[u8], samples: u32) -> io::Result<Vec<u8>> {
+pub(in super::super) fn encode(payload: &[u8], samples: u32) -> io::Result<Vec<u8>> {
     let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MOST_PAYLOAD);
     let length = length.ok_or(io::ErrorKind::FileTooLarge)?;
     let mut record = Vec::with_capacity(HEADER + payload.len());
@@ -48,7 +48,7 @@ pub(super) fn encode(payload: &[u8], samples: u32) -> io::Result<Vec<u8>> {
 }
 
 /// Looks at every record behind `from`.
-pub(super) fn scan(path: &Path, from: u64) -> io::Result<Scan> {
+pub(in super::super) fn scan(path: &Path, from: u64) -> io::Result<Scan> {
     let bytes = fs::read(path)?;
     let mut at = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
     let mut samples = 0;
@@ -62,7 +62,12 @@ pub(super) fn scan(path: &Path, from: u64) -> io::Result<Scan> {
 /// Records between `from` and `end`, the file's length, of about `most` bytes, at least one.
 ///
 /// What is broken hides all that follows it in the file: an empty record stands for both.
-pub(super) fn read(file: &File, from: Place, end: u64, most: usize) -> io::Result<Vec<Record>> {
+pub(in super::super) fn read(
+    file: &File,
+    from: Place,
+    end: u64,
+    most: usize,
+) -> io::Result<Vec<Record>> {
     let left = usize::try_from(end - from.offset).unwrap_or(usize::MAX);
     let mut bytes = vec![0; left.min(most.max(HEADER))];
     file.read_exact_at(&mut bytes, from.offset)?;

@@ -7,10 +7,8 @@ use tracing::error;
 
 use super::super::config::RemoteWriteConfig;
 use super::super::queue::{Place, Queue, Record};
-use super::super::receive::MAX_MESSAGE;
-use super::super::{Protocol, message};
+use super::super::receive;
 use crate::model::labels::Labels;
-use crate::model::querier::Appended;
 use crate::model::sample::{Sample, Timestamp};
 use crate::relabel::{self, Rule};
 
@@ -66,7 +64,7 @@ impl Divider {
     /// The same record gives the same parts, whenever it is divided among as many shards.
     fn divide(&self, record: &Record, shards: usize, now: Timestamp) -> Loaded {
         let (mut old, mut broken, mut unwanted) = (0, 0, 0);
-        let samples = decode(&record.payload).unwrap_or_else(|| {
+        let samples = receive::samples(&record.payload).unwrap_or_else(|| {
             error!("a part of the queue cannot be read, its samples are gone");
             broken = (record.samples as usize).max(1);
             Vec::new()
@@ -104,31 +102,12 @@ impl Divider {
     }
 }
 
-fn decode(payload: &[u8]) -> Option<Vec<(Labels, Sample)>> {
-    if snap::raw::decompress_len(payload).ok()? > MAX_MESSAGE {
-        return None;
-    }
-    let plain = snap::raw::Decoder::new().decompress_vec(payload).ok()?;
-    let mut found = Vec::new();
-    message::decode(Protocol::V1, &plain, Timestamp(i64::MAX), &mut |batch| {
-        for incoming in batch {
-            let pairs =
-                incoming.labels.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-            let labels = Labels::from_sorted(pairs.collect());
-            found.extend(incoming.samples.iter().map(|sample| (labels.clone(), *sample)));
-        }
-        Ok(Appended::default())
-    })
-    .ok()?;
-    Some(found)
-}
-
 #[cfg(test)]
 mod tests {
     use pitcrew_exporter::config::yaml;
 
     use super::*;
-    use crate::remote::encode;
+    use crate::remote::{Protocol, encode};
 
     fn divider(text: &str) -> Divider {
         let config = yaml::parse(std::path::Path::new("f"), text).unwrap();

@@ -122,12 +122,14 @@ impl Shard {
 
     /// Sends until there is an answer that counts; `None` after the stop.
     async fn send(&self, batch: &[Piece]) -> Option<StatusCode> {
-        let Shared { outlet, config, poster, stop } = &*self.shared;
+        let Shared { outlet, config, poster, stop, .. } = &*self.shared;
         let (name, queue) = (&outlet.name, &config.queue_config);
         let mut body = encode::Body::new(poster.protocol());
         let mut newest = Timestamp(i64::MIN);
+        let known = self.shared.known.current();
         for (labels, sample) in batch.iter().flat_map(|piece| &piece.samples) {
-            body.series(labels.iter(), std::slice::from_ref(sample));
+            let about = labels.metric_name().and_then(|name| known.about(name));
+            body.series_about(labels.iter(), std::slice::from_ref(sample), about);
             newest = newest.max(sample.timestamp);
         }
         let samples = body.samples();

@@ -4,7 +4,8 @@ use memchr::{memchr, memchr_iter, memchr3};
 
 use super::number;
 use super::series::{name_length, quoted_length};
-use super::{Entry, Format, Kind, Line, Malformed};
+use super::{Entry, Format, Line, Malformed};
+use crate::model::metadata::Kind;
 
 /// Most bytes of one sample's line. A label value is kept for as long as its series: it must not be
 /// as large as a page may be.
@@ -137,7 +138,7 @@ impl<'a> Page<'a> {
                 return Err(wrong("a unit that ends the metric's name", text));
             }
             "UNIT" => Entry::Unit(name, text),
-            _ => match Kind::named(text.trim_matches(blank), self.format) {
+            _ => match kind(text.trim_matches(blank), self.format) {
                 Some(kind) => Entry::Type(name, kind),
                 None => return Err(wrong("a metric type", text)),
             },
@@ -306,19 +307,17 @@ fn is_whole(hint: &str, rest: &str) -> bool {
     }
 }
 
-impl Kind {
-    fn named(text: &str, format: Format) -> Option<Kind> {
-        Some(match (text, format) {
-            ("counter", _) => Kind::Counter,
-            ("gauge", _) => Kind::Gauge,
-            ("histogram", _) => Kind::Histogram,
-            ("summary", _) => Kind::Summary,
-            ("untyped", Format::Text004) => Kind::Unknown,
-            ("unknown", Format::OpenMetrics100) => Kind::Unknown,
-            ("gaugehistogram", Format::OpenMetrics100) => Kind::GaugeHistogram,
-            ("info", Format::OpenMetrics100) => Kind::Info,
-            ("stateset", Format::OpenMetrics100) => Kind::StateSet,
-            _ => return None,
-        })
-    }
+fn kind(text: &str, format: Format) -> Option<Kind> {
+    Some(match (text, format) {
+        ("counter", _) => Kind::Counter,
+        ("gauge", _) => Kind::Gauge,
+        ("histogram", _) => Kind::Histogram,
+        ("summary", _) => Kind::Summary,
+        ("untyped", Format::Text004) => Kind::Unknown,
+        ("unknown", Format::OpenMetrics100) => Kind::Unknown,
+        ("gaugehistogram", Format::OpenMetrics100) => Kind::GaugeHistogram,
+        ("info", Format::OpenMetrics100) => Kind::Info,
+        ("stateset", Format::OpenMetrics100) => Kind::StateSet,
+        _ => return None,
+    })
 }
