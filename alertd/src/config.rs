@@ -19,6 +19,7 @@ use crate::notify;
 use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
+use crate::route::receiver::additions::ReceiverConfig;
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
 use crate::scrape::config::size::Size;
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
@@ -49,6 +50,8 @@ pub struct Config {
     pub rule_files: Vec<PathBuf>,
     /// A file in Alertmanager's format; without it alerts are shown and nobody is told.
     pub notifications: Option<PathBuf>,
+    /// What Pitcrew adds to the receivers of that file, by their names.
+    pub receivers: Vec<ReceiverConfig>,
     pub github: Option<GithubConfig>,
     pub pools: Vec<PoolConfig>,
     pub actions: ActionsConfig,
@@ -105,6 +108,7 @@ impl Default for Config {
             remote_write: Vec::new(),
             rule_files: Vec::new(),
             notifications: None,
+            receivers: Vec::new(),
             github: None,
             pools: Vec::new(),
             actions: ActionsConfig::default(),
@@ -185,9 +189,15 @@ impl Config {
         }
         let groups = rules::load(&paths)?;
         let notifications = match &self.notifications {
-            Some(file) => notifications::check(file)?,
+            Some(path) => notifications::load(path)?,
             None => Notifications::none(),
         };
+        let notifications = notifications.join(file, &self.receivers)?;
+        if let Some(unknown) = notify::without_notifier(&notifications) {
+            let expected = "a kind of receiver that this version sends to";
+            return Err(Invalid::value(file, unknown.key, expected, unknown.kind).into());
+        }
+        notifications.check_files(self.notifications.as_deref().unwrap_or(file))?;
         let notifications = Arc::new(notifications);
         let (file, shown) = (file.to_owned(), String::new());
         Ok(Loaded { scrape, groups, notifications, config: self, file, shown })

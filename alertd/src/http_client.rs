@@ -281,7 +281,8 @@ impl OAuth2 {
 }
 
 impl TlsConfig {
-    fn check(&self, file: &Path, key: &str) -> Result<(), Invalid> {
+    /// As [`HttpClientConfig::check`], for a section that stands alone.
+    pub fn check(&self, file: &Path, key: &str) -> Result<(), Invalid> {
         let wrong = |expected: &str, found: &str| Err(Invalid::value(file, key, expected, found));
         for (name, first, second) in [
             ("ca", self.ca.is_some(), self.ca_file.is_some()),
@@ -312,7 +313,7 @@ impl TlsConfig {
         }
     }
 
-    fn start_paths_at(&mut self, folder: &Path) {
+    pub fn start_paths_at(&mut self, folder: &Path) {
         let files = self.ca_file.iter_mut().chain(&mut self.cert_file).chain(&mut self.key_file);
         files.for_each(|path| *path = folder.join(&path));
     }

@@ -36,7 +36,7 @@ use crate::db::outbox::{Claimed, Outbox, Outcome};
 use crate::model::sample::Timestamp;
 use crate::route::config::Notifications;
 use crate::route::notification::Notification;
-use crate::route::receiver::{Receiver, integration_key};
+use crate::route::receiver::{Integration, Receiver, integration_key};
 
 /// Code that sends to one integration of one receiver.
 #[async_trait]
@@ -151,6 +151,12 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(3);
 /// Between two tries to write down what a receiver answered.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+/// An integration of a kind that nothing here sends to.
+pub fn without_notifier(config: &Notifications) -> Option<Integration> {
+    let known = |kind| NOTIFIERS.iter().any(|entry| entry.name == kind);
+    config.integrations().into_iter().find(|integration| !known(integration.kind))
+}
 
 struct Channel {
     kind: &'static str,

@@ -12,7 +12,6 @@ use prometheus_client::registry::Registry;
 
 use crate::config::{self, ConfigError, Loaded, Overrides};
 use crate::model::causes::causes;
-use crate::route::config as notifications;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,9 +50,6 @@ async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError>
     server::check(&loaded.config.listen, &loaded.config.web, insecure_listen).await?;
     if let Some(github) = &loaded.config.github {
         Github::new(github, GithubMetrics::new(&mut Registry::default(), "pitcrew_alertd"))?;
-    }
-    if let Some(notifications) = &loaded.config.notifications {
-        notifications::check(notifications)?;
     }
     if let Some(source) = &loaded.config.metrics.prometheus {
         source.http.check_files().map_err(|error| {

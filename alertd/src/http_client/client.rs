@@ -9,7 +9,7 @@ use pitcrew_exporter::config::stamp::Stamp;
 use pitcrew_exporter::secret::{Secret, SecretError};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::{Action, Attempt, Policy};
-use reqwest::{Client, Method, NoProxy, RequestBuilder};
+use reqwest::{Client, Method, NoProxy, RequestBuilder, StatusCode};
 
 use super::oauth::TokenSource;
 use super::{HeaderValues, HttpClientConfig, tls};
@@ -27,6 +27,7 @@ pub struct HttpClient(Arc<Inner>);
 struct Inner {
     config: HttpClientConfig,
     idle: usize,
+    keeps_method: bool,
     /// Made on first use, and again after a failure: the files may come later.
     built: Mutex<Option<Built>>,
     tokens: Option<TokenSource>,
@@ -71,8 +72,18 @@ impl HttpClient {
 
     /// A client that keeps at most `idle` unused connections to each host.
     pub fn with_idle(config: HttpClientConfig, idle: usize) -> HttpClient {
+        HttpClient::build(config, idle, false)
+    }
+
+    /// A client that follows only redirects that keep the method: a 302 would turn a POST into a
+    /// GET, whose success (of a login page, say) is none of what was posted.
+    pub fn keeping_methods(config: HttpClientConfig) -> HttpClient {
+        HttpClient::build(config, usize::MAX, true)
+    }
+
+    fn build(config: HttpClientConfig, idle: usize, keeps_method: bool) -> HttpClient {
         let tokens = config.oauth2.clone().map(TokenSource::new);
-        HttpClient(Arc::new(Inner { config, idle, built: Mutex::default(), tokens }))
+        HttpClient(Arc::new(Inner { config, idle, keeps_method, built: Mutex::default(), tokens }))
     }
 
     /// A request that says who we are. A redirect to another host is not followed: the answer is
@@ -138,8 +149,15 @@ impl Inner {
         let HttpClientConfig { follow_redirects, enable_http2, http_headers, proxy, .. } =
             &self.config;
         let secret_headers = !http_headers.is_empty();
+        let keeps_method = self.keeps_method;
         let policy = match follow_redirects {
-            true => Policy::custom(move |attempt| same_host(attempt, secret_headers)),
+            true => Policy::custom(move |attempt| {
+                let same = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+                match keeps_method && !same.contains(&attempt.status()) {
+                    true => attempt.stop(),
+                    false => same_host(attempt, secret_headers),
+                }
+            }),
             false => Policy::none(),
         };
         let tls = tls::client_config(&self.config.tls_config, *enable_http2)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use lettre::message::header::HeaderName;
 use lettre::message::header::HeaderValue;
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::{Mailbox, Mailboxes, MultiPart};
 use lettre::transport::smtp::AsyncSmtpTransport;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -18,7 +18,7 @@ use super::wording::{self, clip};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::model::causes::causes;
 use crate::route::notification::{Notification, hex};
-use crate::route::receiver::{self, Receiver};
+use crate::route::receiver::{Receiver, email};
 
 /// Alerts that are spelled out; the rest is counted.
 const MAX_SHOWN: usize = 100;
@@ -37,7 +37,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
 }
 
 struct Email {
-    config: receiver::Email,
+    config: email::Email,
     timeout: Duration,
     external_url: String,
 }
@@ -72,10 +72,12 @@ impl Email {
             .tls(tls)
             .hello_name(ClientId::Domain(config.hello.clone()))
             .timeout(Some(self.timeout.mul_f64(0.8)));
-        if let Some((name, password)) = &config.login {
+        if let Some(login) = &config.login
+            && let Some(password) = &login.password
+        {
             let password = password.read()?.reveal().to_owned();
             builder = builder
-                .credentials(Credentials::new(name.clone(), password))
+                .credentials(Credentials::new(login.username.clone(), password))
                 .authentication(vec![Mechanism::Plain, Mechanism::Login]);
         }
         Ok(builder.build())
@@ -101,23 +103,25 @@ fn classify(to: String, error: &lettre::transport::smtp::Error) -> NotifyError {
 
 fn message(
     delivery: &Delivery<'_>,
-    config: &receiver::Email,
+    config: &email::Email,
     external_url: &str,
 ) -> Result<Message, String> {
     let notification = delivery.notification;
-    let domain = config.from.email.domain();
+    let from: Mailbox = config.from.parse().map_err(|_| format!("no address: {}", config.from))?;
+    let to: Mailboxes = config.to.parse().map_err(|_| format!("no address: {}", config.to))?;
+    let domain = from.email.domain();
     let thread = digest::digest(&digest::SHA256, notification.group_key.as_bytes());
     let thread = format!("<{}.group@{domain}>", hex(thread.as_ref()));
     let at = Duration::from_millis(u64::try_from(notification.at.0).unwrap_or(0));
     let mut builder = Message::builder()
-        .from(config.from.clone())
+        .from(from.clone())
         .subject(wording::subject(notification))
         .date(SystemTime::UNIX_EPOCH + at)
         .message_id(Some(format!("<{}@{domain}>", delivery.id)))
         .in_reply_to(thread.clone())
         .references(thread);
-    for to in config.to.iter() {
-        builder = builder.to(Mailbox::clone(to));
+    for to in to {
+        builder = builder.to(to);
     }
     let auto = HeaderName::new_from_ascii_str("Auto-Submitted");
     let builder = builder.raw_header(HeaderValue::new(auto, "auto-generated".to_owned()));

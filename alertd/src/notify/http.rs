@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use pitcrew_exporter::secret::Secret;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
-use reqwest::{Client, RequestBuilder, Response, Url, redirect};
+use reqwest::{Method, Response, Url};
 
 use super::NotifyError;
-use crate::http_client::retry_after;
+use crate::http_client::{HttpClient, HttpClientConfig, retry_after};
 use crate::model::causes::causes;
-use crate::route::receiver::{Credentials, HttpConfig, SecretSource, check_url};
+use crate::route::receiver::{SecretSource, check_url};
 
 /// As much of an answer is read.
 const MAX_ANSWER: usize = 4096;
@@ -19,31 +18,15 @@ const MAX_SHOWN: usize = 200;
 
 /// A receiver behind a URL.
 pub struct Endpoint {
-    client: Client,
+    client: HttpClient,
     url: SecretSource,
-    config: HttpConfig,
+    timeout: Duration,
 }
 
 impl Endpoint {
-    pub fn new(
-        url: SecretSource,
-        config: HttpConfig,
-        timeout: Duration,
-    ) -> Result<Endpoint, NotifyError> {
-        // Idempotent; without a provider building the client would panic.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let follow = config.follow_redirects.unwrap_or(true);
-        let client = Client::builder()
-            .user_agent(concat!("Pitcrew/", env!("CARGO_PKG_VERSION")))
-            .timeout(timeout)
-            .connect_timeout(timeout.mul_f64(0.8))
-            .redirect(if follow { same_method() } else { redirect::Policy::none() })
-            .build()
-            .map_err(|error| NotifyError::Setup {
-                what: "an HTTP client",
-                cause: causes(&error.without_url()),
-            })?;
-        Ok(Endpoint { client, url, config })
+    /// `timeout` is for one attempt; whoever wants to wait less says so.
+    pub fn new(url: SecretSource, config: HttpClientConfig, timeout: Duration) -> Endpoint {
+        Endpoint { client: HttpClient::keeping_methods(config), url, timeout }
     }
 
     /// Posts JSON; returns the text of an answer of 200 to 299.
@@ -55,12 +38,16 @@ impl Endpoint {
         let url = check_url(&self.url.read()?)
             .map_err(|found| NotifyError::Setup { what: "a URL", cause: found.to_owned() })?;
         let to = url.host_str().unwrap_or("").to_owned();
-        let mut request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/json");
+        let request = self.client.request(Method::POST, url.as_str()).await;
+        let request = request.map_err(|error| NotifyError::Setup {
+            what: "an HTTP request",
+            cause: causes(&error),
+        })?;
+        let mut request = request.timeout(self.timeout).header(CONTENT_TYPE, "application/json");
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        let request = self.authorize(request)?.body(body);
-        let answer = request.send().await.map_err(|error| {
+        let answer = request.body(body).send().await.map_err(|error| {
             let unsent = error.is_connect() || error.is_builder();
             let cause = causes(&error.without_url());
             match unsent {
@@ -76,31 +63,6 @@ impl Endpoint {
         let answer = format!("{} {}", status.as_u16(), shown(&text, &url)).trim_end().to_owned();
         Err(classify(to, status, answer, retry_after))
     }
-
-    fn authorize(&self, request: RequestBuilder) -> Result<RequestBuilder, NotifyError> {
-        Ok(match self.config.credentials() {
-            None => request,
-            Some(Credentials::Scheme(kind, source)) => {
-                request.header("authorization", format!("{kind} {}", source.read()?.reveal()))
-            }
-            Some(Credentials::Login(name, source)) => {
-                let password = source.map(|source| source.read()).transpose()?;
-                request.basic_auth(name, password.as_ref().map(Secret::reveal))
-            }
-        })
-    }
-}
-
-/// Follows only redirects that keep the POST: a 302 would turn it into a GET, whose success (of a
-/// login page, say) is no delivery.
-fn same_method() -> redirect::Policy {
-    redirect::Policy::custom(|attempt| {
-        let keeps = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
-        match keeps.contains(&attempt.status()) && attempt.previous().len() <= 5 {
-            true => attempt.follow(),
-            false => attempt.stop(),
-        }
-    })
 }
 
 /// An answer other than success: later, or never.

@@ -8,7 +8,7 @@ use super::http::Endpoint;
 use super::wording::{self, Severity, clip};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
-use crate::route::receiver::{self, Receiver};
+use crate::route::receiver::{Receiver, slack};
 
 /// Alerts that get an attachment of their own; the rest is counted.
 const MAX_ATTACHMENTS: usize = 10;
@@ -21,7 +21,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
     for config in &receiver.slack {
         let (url, http) = (config.url.clone(), config.http.clone());
         built.push(Box::new(Slack {
-            endpoint: Endpoint::new(url, http, settings.attempt_timeout)?,
+            endpoint: Endpoint::new(url, http, settings.attempt_timeout),
             config: config.clone(),
             external_url: settings.external_url.clone(),
         }));
@@ -31,7 +31,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
 
 struct Slack {
     endpoint: Endpoint,
-    config: receiver::Slack,
+    config: slack::Slack,
     external_url: String,
 }
 
@@ -99,7 +99,7 @@ struct Field {
 
 fn message<'a>(
     notification: &Notification,
-    config: &'a receiver::Slack,
+    config: &'a slack::Slack,
     external_url: &str,
 ) -> Message<'a> {
     let subject = config.title.clone().unwrap_or_else(|| wording::subject(notification));
@@ -173,7 +173,7 @@ mod tests {
     use crate::route::config;
     use std::path::Path;
 
-    fn config(extra: &str) -> receiver::Slack {
+    fn config(extra: &str) -> slack::Slack {
         let text = format!(
             "route: {{ receiver: a }}\nreceivers: [ {{ name: a, slack_configs: \
              [ {{ api_url: 'http://x/', channel: '#ci' {extra} }} ] }} ]"

@@ -22,7 +22,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
     for config in &receiver.webhook {
         let (url, http) = (config.url.clone(), config.http.clone());
         built.push(Box::new(Webhook {
-            endpoint: Endpoint::new(url, http, settings.attempt_timeout)?,
+            endpoint: Endpoint::new(url, http, settings.attempt_timeout),
             max_alerts: config.max_alerts,
             external_url: settings.external_url.clone(),
         }));

@@ -1,23 +1,42 @@
-//! Receivers: who is told, and how. Alertmanager's keys, with the global defaults worked in.
+//! Receivers: who is told, and how. Each kind has its keys, checked and with the global defaults
+//! worked in, in a file of its own; [`additions`] are those that Alertmanager's file does not know.
 
+pub mod additions;
+pub mod alertmanager;
+pub mod digest;
+pub mod discord;
+pub mod email;
 pub(super) mod file;
+pub mod github_issue;
+pub mod heartbeat;
+pub mod pagerduty;
+pub(super) mod place;
+pub mod slack;
+pub mod slack_bot;
+pub mod webhook;
 
 use std::path::{Path, PathBuf};
 
-use lettre::message::{Mailbox, Mailboxes};
-use pitcrew_exporter::config::yaml::Invalid;
 use pitcrew_exporter::secret::{Secret, SecretError};
-use serde::Deserialize;
 
-use super::config::{Present, refuse_present};
+use self::additions::Additions;
+use self::discord::Discord;
+use self::email::{Email, Login};
+use self::pagerduty::{PagerDuty, PagerDutyKey};
+use self::slack::Slack;
+use self::webhook::Webhook;
+use crate::http_client::HttpClientConfig;
 
 /// A named list of integrations; one without any is where alerts end silently.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Receiver {
     pub name: String,
-    pub slack: Vec<Slack>,
+    pub discord: Vec<Discord>,
     pub email: Vec<Email>,
+    pub pagerduty: Vec<PagerDuty>,
+    pub slack: Vec<Slack>,
     pub webhook: Vec<Webhook>,
+    pub additions: Additions,
 }
 
 /// One entry of one list of a receiver.
@@ -25,6 +44,8 @@ pub struct Receiver {
 pub struct Integration {
     /// `receiver/kind[index]`: names it in the outbox and the notification log.
     pub key: String,
+    /// As notifiers call it: `slack` of `slack_configs`.
+    pub kind: &'static str,
     pub receiver: String,
     pub send_resolved: bool,
 }
@@ -36,112 +57,73 @@ pub enum SecretSource {
     File(PathBuf),
 }
 
-/// An incoming webhook of Slack.
-#[derive(Debug, Clone)]
-pub struct Slack {
-    pub send_resolved: bool,
-    pub url: SecretSource,
-    pub http: HttpConfig,
-    pub channel: Option<String>,
-    pub username: Option<String>,
-    pub icon_emoji: Option<String>,
-    pub icon_url: Option<String>,
-    /// In place of the line above the alerts.
-    pub title: Option<String>,
-    /// In place of each alert's description.
-    pub text: Option<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Email {
-    pub send_resolved: bool,
-    pub to: Mailboxes,
-    pub from: Mailbox,
-    pub host: String,
-    pub port: u16,
-    pub hello: String,
-    pub require_tls: bool,
-    pub login: Option<(String, SecretSource)>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Webhook {
-    pub send_resolved: bool,
-    pub url: SecretSource,
-    pub http: HttpConfig,
-    /// 0: all of them.
-    pub max_alerts: usize,
-}
-
-/// How HTTP receivers are reached.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpConfig {
-    pub authorization: Option<Authorization>,
-    pub basic_auth: Option<BasicAuth>,
-    pub follow_redirects: Option<bool>,
-    enable_http2: Option<Present>,
-    bearer_token: Option<Present>,
-    bearer_token_file: Option<Present>,
-    oauth2: Option<Present>,
-    proxy_url: Option<Present>,
-    tls_config: Option<Present>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Authorization {
-    #[serde(rename = "type", default = "bearer")]
-    pub kind: String,
-    credentials: Option<Secret>,
-    credentials_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BasicAuth {
-    pub username: String,
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-}
-
-fn bearer() -> String {
-    "Bearer".to_owned()
-}
-
 impl Receiver {
     /// Every integration, in the order of the lists.
     pub fn integrations(&self) -> Vec<Integration> {
-        let slack = self.slack.iter().map(|slack| slack.send_resolved);
-        let email = self.email.iter().map(|email| email.send_resolved);
-        let webhook = self.webhook.iter().map(|webhook| webhook.send_resolved);
-        let list = |kind: &'static str, flags: Vec<bool>| {
+        let own = &self.additions;
+        let all: [(&'static str, Vec<bool>); 10] = [
+            ("slack", self.slack.iter().map(|slack| slack.send_resolved).collect()),
+            ("email", self.email.iter().map(|email| email.send_resolved).collect()),
+            ("webhook", self.webhook.iter().map(|webhook| webhook.send_resolved).collect()),
+            ("discord", self.discord.iter().map(|discord| discord.send_resolved).collect()),
+            ("pagerduty", self.pagerduty.iter().map(|duty| duty.send_resolved).collect()),
+            ("slack_bot", own.slack_bot.iter().map(|_| true).collect()),
+            ("github_issue", own.github_issue.iter().map(|_| true).collect()),
+            ("digest", own.digest.iter().map(|_| true).collect()),
+            ("alertmanager", own.alertmanager.iter().map(|_| true).collect()),
+            ("heartbeat", own.heartbeat.iter().map(|_| false).collect()),
+        ];
+        let list = all.into_iter().flat_map(|(kind, flags)| {
             flags.into_iter().enumerate().map(move |(index, send_resolved)| Integration {
                 key: integration_key(&self.name, kind, index),
+                kind,
                 receiver: self.name.clone(),
                 send_resolved,
             })
-        };
-        list("slack", slack.collect())
-            .chain(list("email", email.collect()))
-            .chain(list("webhook", webhook.collect()))
-            .collect()
+        });
+        list.collect()
     }
 
-    /// Every file that holds one of its secrets.
+    /// Every file that holds one of its secrets, but for those of `http_configs`.
     pub fn secret_files(&self) -> Vec<&Path> {
+        let own = &self.additions;
         let mut sources: Vec<&SecretSource> = Vec::new();
         sources.extend(self.slack.iter().map(|slack| &slack.url));
         sources.extend(self.webhook.iter().map(|webhook| &webhook.url));
-        sources.extend(self.email.iter().filter_map(|email| email.login.as_ref()).map(|l| &l.1));
-        let configs = self.slack.iter().map(|slack| &slack.http);
-        let configs = configs.chain(self.webhook.iter().map(|webhook| &webhook.http));
-        let mut files: Vec<&Path> = configs.flat_map(HttpConfig::secret_files).collect();
-        files.extend(sources.into_iter().filter_map(|source| match source {
+        sources.extend(self.webhook.iter().filter_map(|webhook| webhook.signature.as_ref()));
+        sources.extend(self.discord.iter().map(|discord| &discord.url));
+        sources.extend(self.pagerduty.iter().map(|duty| match &duty.key {
+            PagerDutyKey::Routing(key) | PagerDutyKey::Service(key) => key,
+        }));
+        let mails = self.email.iter().chain(own.digest.iter().map(|digest| &digest.email));
+        let logins = mails.filter_map(|email| email.login.as_ref());
+        sources.extend(logins.flat_map(Login::sources));
+        sources.extend(own.slack_bot.iter().map(|bot| &bot.token));
+        sources.extend(own.heartbeat.iter().map(|heartbeat| &heartbeat.url));
+        let files = sources.into_iter().filter_map(|source| match source {
             SecretSource::Value(_) => None,
             SecretSource::File(path) => Some(path.as_path()),
-        }));
-        files
+        });
+        files.collect()
+    }
+
+    /// How each of its HTTP receivers is reached.
+    pub fn http_configs(&self) -> Vec<&HttpClientConfig> {
+        let own = &self.additions;
+        let mut configs: Vec<&HttpClientConfig> = Vec::new();
+        configs.extend(self.slack.iter().map(|slack| &slack.http));
+        configs.extend(self.webhook.iter().map(|webhook| &webhook.http));
+        configs.extend(self.discord.iter().map(|discord| &discord.http));
+        configs.extend(self.pagerduty.iter().map(|duty| &duty.http));
+        configs.extend(own.alertmanager.iter().map(|other| &other.http));
+        configs.extend(own.heartbeat.iter().map(|heartbeat| &heartbeat.http));
+        configs
+    }
+}
+
+impl Login {
+    fn sources(&self) -> impl Iterator<Item = &SecretSource> {
+        self.password.iter().chain(&self.secret)
     }
 }
 
@@ -159,68 +141,6 @@ impl SecretSource {
     }
 }
 
-impl HttpConfig {
-    /// The value of the `Authorization` header that was asked for: scheme and secret, or a login.
-    pub fn credentials(&self) -> Option<Credentials<'_>> {
-        if let Some(auth) = &self.authorization {
-            let source = pick(auth.credentials.as_ref(), auth.credentials_file.as_ref())?;
-            return Some(Credentials::Scheme(&auth.kind, source));
-        }
-        let basic = self.basic_auth.as_ref()?;
-        let source = pick(basic.password.as_ref(), basic.password_file.as_ref());
-        Some(Credentials::Login(&basic.username, source))
-    }
-
-    fn secret_files(&self) -> Vec<&Path> {
-        let token = self.authorization.iter().filter_map(|auth| auth.credentials_file.as_deref());
-        let password = self.basic_auth.iter().filter_map(|basic| basic.password_file.as_deref());
-        token.chain(password).collect()
-    }
-
-    /// Checks what types cannot and makes file names absolute.
-    pub(super) fn resolve(mut self, file: &Path, key: &str) -> Result<HttpConfig, Invalid> {
-        refuse_present(
-            file,
-            key,
-            &[
-                ("bearer_token", &self.bearer_token),
-                ("bearer_token_file", &self.bearer_token_file),
-                ("enable_http2", &self.enable_http2),
-                ("oauth2", &self.oauth2),
-                ("proxy_url", &self.proxy_url),
-                ("tls_config", &self.tls_config),
-            ],
-        )?;
-        if self.authorization.is_some() && self.basic_auth.is_some() {
-            return Err(Invalid::value(file, key, "authorization or basic_auth", "both"));
-        }
-        if let Some(auth) = &mut self.authorization {
-            let key = format!("{key}.authorization.credentials");
-            exactly_one(file, &key, auth.credentials.is_some(), auth.credentials_file.is_some())?;
-            if auth.kind.trim().is_empty() || auth.kind.eq_ignore_ascii_case("basic") {
-                let found = format!("{:?}", auth.kind);
-                return Err(Invalid::value(file, key, "a scheme such as Bearer", found));
-            }
-            beside(file, &mut auth.credentials_file);
-        }
-        if let Some(basic) = &mut self.basic_auth {
-            if basic.password.is_some() && basic.password_file.is_some() {
-                let key = format!("{key}.basic_auth");
-                return Err(Invalid::value(file, key, "password or password_file", "both"));
-            }
-            beside(file, &mut basic.password_file);
-        }
-        Ok(self)
-    }
-}
-
-pub enum Credentials<'a> {
-    /// As in `Bearer TOKEN`.
-    Scheme(&'a str, SecretSource),
-    /// User name and password.
-    Login(&'a str, Option<SecretSource>),
-}
-
 /// Says what is wrong with a URL without repeating it.
 pub fn check_url(value: &Secret) -> Result<reqwest::Url, &'static str> {
     let url = reqwest::Url::parse(value.reveal()).map_err(|_| "something else")?;
@@ -230,24 +150,11 @@ pub fn check_url(value: &Secret) -> Result<reqwest::Url, &'static str> {
     }
 }
 
-fn exactly_one(file: &Path, key: &str, value: bool, path: bool) -> Result<(), Invalid> {
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let found = match (value, path) {
-        (true, true) => "both",
-        (false, false) => "neither",
-        _ => return Ok(()),
-    };
-    Err(Invalid::value(file, key, format!("one of {name} and {name}_file"), found))
+/// Until a section is resolved.
+fn no_secret() -> SecretSource {
+    SecretSource::Value(Secret::new(""))
 }
 
-fn pick(value: Option<&Secret>, path: Option<&PathBuf>) -> Option<SecretSource> {
-    let value = value.cloned().map(SecretSource::Value);
-    value.or_else(|| path.cloned().map(SecretSource::File))
-}
-
-/// A relative name is relative to the folder of the configuration file.
-fn beside(file: &Path, path: &mut Option<PathBuf>) {
-    if let (Some(path), Some(folder)) = (path, file.parent()) {
-        *path = folder.join(&*path);
-    }
+fn yes() -> bool {
+    true
 }

@@ -71,6 +71,15 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, Invalid>
     })
 }
 
+/// The name that `found` is probably a misspelling of.
+pub fn nearest<'a>(found: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .map(|name| (strsim::damerau_levenshtein(found, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .map(|(_, name)| name)
+}
+
 /// Leaves out what the library has to say to a programmer.
 fn without_advice(message: String) -> String {
     [
@@ -90,14 +99,10 @@ fn with_nearest(message: String) -> String {
         message.split_once('`').filter(|_| known).and_then(|(_, rest)| rest.split_once('`'));
     let Some((found, rest)) = after else { return message };
     let names = rest.split(" at line ").next().unwrap_or("");
-    let nearest = names
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|name| !name.is_empty())
-        .map(|name| (strsim::damerau_levenshtein(found, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3);
+    let names = names.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let nearest = nearest(found, names.filter(|name| !name.is_empty()));
     match nearest {
-        Some((_, name)) => format!("{message} (did you mean `{name}`?)"),
+        Some(name) => format!("{message} (did you mean `{name}`?)"),
         None => message,
     }
 }
