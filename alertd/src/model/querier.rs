@@ -121,6 +121,17 @@ pub trait Appender: Send + Sync {
     /// acknowledged.
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError>;
 
+    /// As `append`, but on disk only when [`Appender::settle`] has returned: for a caller with more
+    /// to append before its work counts.
+    fn append_unsettled(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
+        self.append(samples)
+    }
+
+    /// Returns when all that was appended before is on disk.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// As `append`, for a caller that has label sets only as text.
     fn append_incoming(&self, batch: &[Incoming<'_>]) -> Result<Appended, StoreError> {
         let mut samples = Vec::new();

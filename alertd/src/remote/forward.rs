@@ -215,6 +215,18 @@ impl Appender for Forwarding {
         )
     }
 
+    fn append_unsettled(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
+        match self.outlets().is_empty() {
+            true => self.store.append_unsettled(samples),
+            // A queue must not be ahead of the store.
+            false => self.append(samples),
+        }
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.store.settle()
+    }
+
     fn append_incoming(&self, batch: &[Incoming<'_>]) -> Result<Appended, StoreError> {
         if self.outlets().is_empty() {
             return self.store.append_incoming(batch);

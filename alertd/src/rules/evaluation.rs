@@ -184,7 +184,7 @@ impl Run<'_> {
         }
     }
 
-    /// Appends the samples, and a stale marker for each series of the last evaluation that is gone.
+    /// Appends the samples, for [`Group::evaluate`] to settle, and a stale marker for each series of the last evaluation that is gone.
     fn write(&mut self, rule: &mut Rule, mut samples: Vec<(Labels, Sample)>) -> Result<(), String> {
         let now: HashSet<Labels> = samples.iter().map(|(labels, _)| labels.clone()).collect();
         let mut ended: Vec<&Labels> = rule.written.difference(&now).collect();
@@ -195,7 +195,7 @@ impl Run<'_> {
         if samples.is_empty() {
             return Ok(());
         }
-        let appended = self.context.store.append(&samples).map_err(|error| {
+        let appended = self.context.store.append_unsettled(&samples).map_err(|error| {
             // What ended has to end once the store takes samples again.
             let markers = samples.iter().filter(|(_, sample)| is_stale(sample.value));
             rule.written.extend(markers.map(|(labels, _)| labels.clone()));

@@ -205,6 +205,16 @@ impl Group {
             rule.evaluated_at = Some(at);
             rule.took = rule_started.elapsed();
         }
+        // Once for all rules: each has read what those before it wrote, though no disk held it yet.
+        if let Err(error) = context.store.settle() {
+            let error = format!("cannot write the result: {error}");
+            for rule in self.rules.iter_mut().filter(|rule| !rule.written.is_empty()) {
+                if rule.health == Health::Ok && rule.evaluated_at == Some(at) {
+                    total.failed += 1;
+                    rule.health = Health::Failing { since: at, error: error.clone() };
+                }
+            }
+        }
         self.evaluated_at = Some(at);
         self.took = begin.elapsed();
         total.took = self.took;

@@ -25,30 +25,47 @@ enum Place {
 
 impl Appender for Tsdb {
     fn append(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
-        self.add(samples.iter().map(|(labels, sample)| (labels, slice::from_ref(sample))))
+        self.settled(
+            self.add(samples.iter().map(|(labels, sample)| (labels, slice::from_ref(sample)))),
+        )
+    }
+
+    fn append_unsettled(&self, samples: &[(Labels, Sample)]) -> Result<Appended, StoreError> {
+        let batch = samples.iter().map(|(labels, sample)| (labels, slice::from_ref(sample)));
+        self.add(batch).map(|(appended, _)| appended)
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.log.flush())
     }
 
     fn append_incoming(&self, batch: &[Incoming<'_>]) -> Result<Appended, StoreError> {
-        self.add(batch.iter().map(|incoming| (incoming.labels, incoming.samples)))
+        self.settled(self.add(batch.iter().map(|incoming| (incoming.labels, incoming.samples))))
     }
 }
 
 impl Tsdb {
-    /// Whatever it says of a sample that is in memory is true on disk when it returns.
+    /// Whatever was said of a sample that is in memory is true on disk when it returns.
+    fn settled(&self, added: Result<(Appended, u64), StoreError>) -> Result<Appended, StoreError> {
+        let (appended, position) = added?;
+        if let Some(disk) = &self.disk {
+            disk.log.wait(position)?;
+        }
+        Ok(appended)
+    }
+
+    /// In memory, with the position in the log that has to be on disk.
     fn add<'a, P: Pairs + ?Sized + 'a>(
         &self,
         batch: impl Iterator<Item = (&'a P, &'a [Sample])> + Clone,
-    ) -> Result<Appended, StoreError> {
+    ) -> Result<(Appended, u64), StoreError> {
         let mut record = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(disk) = &self.disk else {
-            return Ok(self.apply(batch, None));
+            return Ok((self.apply(batch, None), 0));
         };
         disk.log.ready()?;
         let appended = self.apply(batch, Some(&mut record));
-        let position = disk.log.add(&mut record);
-        drop(record);
-        disk.log.wait(position)?;
-        Ok(appended)
+        Ok((appended, disk.log.add(&mut record)))
     }
 
     fn apply<'a, P: Pairs + ?Sized + 'a>(

@@ -72,6 +72,24 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn what_is_settled_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    let labels = Labels::from_pairs([("__name__", "m")]);
+    for at in 0..5 {
+        store.append_unsettled(&[(labels.clone(), sample(at, 1.0))]).unwrap();
+        assert_eq!(all(&store)[0].samples.len(), at as usize + 1, "read at once");
+    }
+    assert_eq!(store.disk.as_ref().unwrap().log.counts().syncs, 0);
+    store.settle().unwrap();
+    // As a kill leaves it: nothing is written at the end.
+    let copied = tempfile::tempdir().unwrap();
+    copy(folder.path(), copied.path());
+    assert_eq!(bits(&all(&open(copied.path()).0)), bits(&all(&store)));
+    assert_eq!(store.disk.as_ref().unwrap().log.counts().syncs, 1);
+}
+
+#[test]
 fn a_restart_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (store, report) = open(folder.path());

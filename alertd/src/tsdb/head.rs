@@ -128,7 +128,7 @@ impl Head {
     /// Every series that all matchers match, sorted by labels. `None` when there are so many that
     /// they should be put in order first.
     pub(super) fn matching(&self, matchers: &[Matcher]) -> Option<Vec<Arc<Entry>>> {
-        /// So few are sorted by comparing texts.
+        /// So few are sorted by comparing texts while new series are not in order.
         const FEW: usize = 256;
         let found = self.index.find(matchers);
         let right = |entry: &&Arc<Entry>| {
@@ -139,13 +139,13 @@ impl Head {
             return sorted.then(|| self.all().filter(right).cloned().collect());
         };
         let entries = ids.iter().filter_map(|id| self.series.get(id)).filter(right);
-        if ids.len() <= FEW {
+        if self.is_out_of_order() {
+            if ids.len() > FEW || !self.order.put_off(ids.len()) {
+                return None;
+            }
             let mut entries: Vec<_> = entries.cloned().collect();
             entries.sort_unstable_by(order::by_labels);
             return Some(entries);
-        }
-        if self.is_out_of_order() {
-            return None;
         }
         let mut ranked: Vec<_> = entries.map(|entry| (entry.rank(), entry)).collect();
         ranked.sort_unstable_by_key(|(rank, _)| *rank);

@@ -89,10 +89,10 @@ impl Index {
         plain.sort_by_key(|(_, ids)| ids.len());
         let mut found: Option<Vec<SeriesId>> = None;
         let mut unchecked = Vec::new();
-        for (matcher, list) in plain {
+        for (_, list) in plain {
             match &mut found {
                 None => found = Some(list.to_vec()),
-                Some(ids) if ids.len() <= FEW => unchecked.push(matcher),
+                // Steps through a list, however long, are cheaper than a look at a series.
                 Some(ids) => intersect(ids, list),
             }
         }

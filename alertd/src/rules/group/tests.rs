@@ -18,6 +18,8 @@ struct Shaky {
     tsdb: Option<Tsdb>,
     down: AtomicBool,
     closed: AtomicBool,
+    /// Takes samples, and cannot put them on disk.
+    full: AtomicBool,
 }
 
 impl Querier for Shaky {
@@ -40,6 +42,13 @@ impl Appender for Shaky {
         match self.closed.load(Ordering::Relaxed) {
             true => Err(StoreError::Unavailable("closed".to_owned())),
             false => self.tsdb.as_ref().unwrap().append(samples),
+        }
+    }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        match self.full.load(Ordering::Relaxed) {
+            true => Err(StoreError::Unavailable("no space".to_owned())),
+            false => Ok(()),
         }
     }
 }
@@ -196,6 +205,19 @@ fn a_marker_that_could_not_be_written_is_written_later() {
     bench.evaluate(60);
     assert_eq!(bench.query("y", 60), [r#"y{i="1"} 1"#]);
     assert_eq!(bench.evaluate(90).samples, 1, "the marker is written once");
+}
+
+#[test]
+fn a_result_that_is_on_no_disk_is_a_failure_of_its_rule() {
+    let mut bench = Bench::new("  - {record: y, expr: x}\n  - {record: z, expr: x > 5}\n");
+    bench.put(0, &[("1", 1.0)]);
+    bench.store.full.store(true, Ordering::Relaxed);
+    assert_eq!(bench.evaluate(0).failed, 1);
+    assert!(bench.error(0).contains("cannot write the result: "), "{}", bench.error(0));
+    assert_eq!(bench.group.status().rules[1].health, Health::Ok);
+    bench.store.full.store(false, Ordering::Relaxed);
+    assert_eq!(bench.evaluate(30).failed, 0);
+    assert_eq!(bench.group.status().rules[0].health, Health::Ok);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering as Compare;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Entry;
 
@@ -11,6 +11,8 @@ use super::Entry;
 pub(super) struct Order {
     sorted: Vec<Arc<Entry>>,
     new: Vec<Arc<Entry>>,
+    /// Series that were sorted by their texts since `new` began to fill.
+    put_off: AtomicUsize,
 }
 
 /// As comparing the labels, but equal texts are mostly the same one, since the index shares them.
@@ -38,6 +40,12 @@ impl Order {
         !self.new.is_empty()
     }
 
+    /// Whether `count` series may be sorted by their texts for one more time: not when that has cost
+    /// as much as catching up would.
+    pub(super) fn put_off(&self, count: usize) -> bool {
+        self.put_off.fetch_add(count, Ordering::Relaxed) < self.sorted.len() + self.new.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.sorted.iter().chain(&self.new)
     }
@@ -50,6 +58,7 @@ impl Order {
 
     pub(super) fn catch_up(&mut self) {
         let mut new = std::mem::take(&mut self.new);
+        self.put_off = AtomicUsize::new(0);
         // Stable, because that sort is quick where runs are sorted already, as they are in a file.
         new.sort_by(by_labels);
         let mut merged = Vec::with_capacity(self.sorted.len() + new.len());
@@ -98,7 +107,9 @@ fn number(entries: &[Arc<Entry>], below: u64, step: u64) {
 #[cfg(test)]
 mod tests {
     use super::super::Head;
+    use super::*;
     use crate::model::labels::Labels;
+    use crate::model::matcher::Matcher;
 
     #[test]
     fn ranks_follow_labels_however_series_come() {
@@ -123,5 +134,24 @@ mod tests {
             assert!(labels.is_sorted(), "{round}");
         }
         assert_eq!(head.all().count(), all.len());
+    }
+
+    #[test]
+    fn few_are_sorted_until_that_costs_as_much_as_sorting_all() {
+        let mut head = Head::default();
+        for name in (0..300).rev() {
+            let (a, b) = (format!("{name:03}"), format!("{}", name % 10));
+            head.create(&Labels::from_pairs([("a", a), ("b", b)]));
+        }
+        let few = [Matcher::equal("b", "3")];
+        let sorted = |found: &[Arc<Entry>]| {
+            found.len() == 30 && found.is_sorted_by_key(|entry| entry.labels.clone())
+        };
+        for _ in 0..10 {
+            assert!(head.matching(&few).is_some_and(|found| sorted(&found)));
+        }
+        assert!(head.matching(&few).is_none());
+        head.put_in_order();
+        assert!(head.matching(&few).is_some_and(|found| sorted(&found)));
     }
 }

@@ -5,7 +5,7 @@
 //! a scraped fleet looks like, with the noise of real counters.
 
 /// Series in one remote write body: what Prometheus sends unless told otherwise.
-const BODY: usize = 2000;
+pub(super) const BODY: usize = 2000;
 /// Milliseconds between two samples of a series.
 pub(super) const INTERVAL: i64 = 15_000;
 
@@ -63,10 +63,10 @@ impl Data {
         self.series.len()
     }
 
-    /// The next sample of every series, all at `time`, in bodies as a scraper would send them.
-    pub(super) fn step(&mut self, time: i64, mut send: impl FnMut(Vec<u8>, usize)) {
+    /// The next sample of every series, all at `time`, in bodies of so many.
+    pub(super) fn step(&mut self, time: i64, body: usize, mut send: impl FnMut(Vec<u8>)) {
         let Data { series, random, raw } = self;
-        for part in series.chunks_mut(BODY) {
+        for part in series.chunks_mut(body) {
             raw.clear();
             for one in part.iter_mut() {
                 one.advance(random);
@@ -80,7 +80,7 @@ impl Data {
                 raw.extend_from_slice(&sample);
             }
             let body = snap::raw::Encoder::new().compress_vec(raw);
-            send(body.expect("a body is shorter than 4 GB"), part.len());
+            send(body.expect("a body is shorter than 4 GB"));
         }
     }
 }

@@ -140,6 +140,10 @@ impl Side {
         Ok(())
     }
 
+    pub(super) async fn kill(self) {
+        self.process.kill().await;
+    }
+
     pub(super) async fn post(&self, path: &str) -> Result<Value> {
         let mut request = self.client.post(format!("{}{path}", self.url));
         if self.name == Name::Pitcrew {
