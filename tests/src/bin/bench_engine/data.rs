@@ -5,7 +5,7 @@
 //! a scraped fleet looks like, with the noise of real counters.
 
 /// Series in one remote write body: what Prometheus sends unless told otherwise.
-pub(super) const BODY: usize = 2000;
+const BODY: usize = 2000;
 /// Milliseconds between two samples of a series.
 pub(super) const INTERVAL: i64 = 15_000;
 
@@ -63,21 +63,24 @@ impl Data {
         self.series.len()
     }
 
-    /// The next sample of every series, all at `time`, in bodies of so many.
-    pub(super) fn step(&mut self, time: i64, body: usize, mut send: impl FnMut(Vec<u8>)) {
+    /// The next samples of every series, at these times, in bodies as a scraper would send them.
+    pub(super) fn step(&mut self, times: &[i64], mut send: impl FnMut(Vec<u8>)) {
         let Data { series, random, raw } = self;
-        for part in series.chunks_mut(body) {
+        for part in series.chunks_mut(BODY) {
             raw.clear();
             for one in part.iter_mut() {
-                one.advance(random);
-                let sample = sample(one.value, time);
-                let length = one.labels.len() + 2 + sample.len();
-                raw.push(0x0a);
-                varint(raw, length as u64);
+                let start = raw.len();
                 raw.extend_from_slice(&one.labels);
-                raw.push(0x12);
-                varint(raw, sample.len() as u64);
-                raw.extend_from_slice(&sample);
+                for time in times {
+                    one.advance(random);
+                    let sample = sample(one.value, *time);
+                    raw.push(0x12);
+                    varint(raw, sample.len() as u64);
+                    raw.extend_from_slice(&sample);
+                }
+                let mut head = vec![0x0a];
+                varint(&mut head, (raw.len() - start) as u64);
+                raw.splice(start..start, head);
             }
             let body = snap::raw::Encoder::new().compress_vec(raw);
             send(body.expect("a body is shorter than 4 GB"));

@@ -19,7 +19,7 @@ use pitcrew_exporter::clock::{monotonic, unix_seconds};
 use pitcrew_tests::measure::median;
 use pitcrew_tests::process::tls;
 
-use self::data::{BODY, Data, INTERVAL};
+use self::data::{Data, INTERVAL};
 use self::questions::QUERIES;
 use self::sides::{Name, Side};
 
@@ -59,7 +59,7 @@ async fn beside(folder: &Path) -> Result<()> {
     let newest = (now + AHEAD) / INTERVAL * INTERVAL;
     let mut data = Data::new(SERIES);
     let before = [ours.cpu()?, theirs.cpu()?];
-    fill(&mut data, newest, STEPS, BODY, &[&ours, &theirs]).await?;
+    fill(&mut data, newest, STEPS, &[&ours, &theirs]).await?;
     let spent = [ours.cpu()? - before[0], theirs.cpu()? - before[1]];
     let samples = data.len() as f64 * STEPS as f64;
     let rate = spent.map(|seconds| samples / seconds / 1e6);
@@ -100,7 +100,7 @@ async fn alone(folder: &Path) -> Result<()> {
     let side = Side::start(Name::Pitcrew, &folder.join("alone")).await?;
     let newest = ((unix_seconds() * 1000.0) as i64 + AHEAD) / INTERVAL * INTERVAL;
     let (mut data, before) = (Data::new(SERIES), side.cpu()?);
-    fill(&mut data, newest, STEPS, BODY, &[&side]).await?;
+    fill(&mut data, newest, STEPS, &[&side]).await?;
     println!("filled: CPU {:.1} s, {:.0} MB", side.cpu()? - before, side.memory()?);
     for (title, query) in QUERIES {
         let form = [("query", (*query).to_owned()), ("time", (newest / 1000).to_string())];
@@ -158,7 +158,7 @@ async fn growth(folder: &Path) -> Result<()> {
         let (before, empty) = (side.cpu()?, side.memory()?);
         let steps = 24;
         let mut data = Data::new(count);
-        fill(&mut data, newest, steps, BODY, &[&side]).await?;
+        fill(&mut data, newest, steps, &[&side]).await?;
         let samples = count as f64 * steps as f64;
         let ingest = (side.cpu()? - before) * 1e6 / samples;
         let memory = (side.memory()? - empty) * 1e6 / count as f64;
@@ -178,16 +178,27 @@ async fn growth(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// From the start of the program until it is ready, over a head of three hours: after kill -9, and
-/// after an orderly end.
+/// From the start of the program until it is ready, over a full head: after kill -9, and after an
+/// orderly end.
 async fn restart(folder: &Path) -> Result<()> {
     const COUNT: usize = 200_000;
     const BEFORE: i64 = 720;
+    const HOUR: i64 = 3_600_000;
     let folder = folder.join("restart");
     let mut side = Side::start(Name::Pitcrew, &folder).await?;
-    let newest = (unix_seconds() * 1000.0) as i64 / INTERVAL * INTERVAL;
-    fill(&mut Data::new(COUNT), newest, BEFORE, 10 * BODY, &[&side]).await?;
-    let query = format!("count(count_over_time(x[3h]) == {BEFORE})");
+    // As close together as it takes to stay in the head, which ends at an even hour.
+    let now = (unix_seconds() * 1000.0) as i64;
+    let (newest, oldest) = (now + AHEAD, (now - HOUR).div_euclid(2 * HOUR) * 2 * HOUR);
+    let times: Vec<i64> = (1..=BEFORE).map(|at| oldest + (newest - oldest) / BEFORE * at).collect();
+    let mut data = Data::new(COUNT);
+    for times in times.chunks(30) {
+        let mut bodies = Vec::new();
+        data.step(times, |body| bodies.push(body));
+        for body in bodies {
+            side.write(body).await?;
+        }
+    }
+    let query = format!("count(count_over_time(x[4h]) == {BEFORE})");
     let query = [("query", query), ("time", (newest / 1000).to_string())];
     println!("\n| {COUNT} series × {BEFORE} samples, started after | ready after | CPU | memory |");
     println!("|---|---|---|---|");
@@ -209,16 +220,10 @@ async fn restart(folder: &Path) -> Result<()> {
 }
 
 /// Sends every side the same bodies, in turns.
-async fn fill(
-    data: &mut Data,
-    newest: i64,
-    steps: i64,
-    body: usize,
-    sides: &[&Side],
-) -> Result<()> {
+async fn fill(data: &mut Data, newest: i64, steps: i64, sides: &[&Side]) -> Result<()> {
     for step in 0..steps {
         let mut bodies = Vec::new();
-        data.step(newest - (steps - 1 - step) * INTERVAL, body, |body| bodies.push(body));
+        data.step(&[newest - (steps - 1 - step) * INTERVAL], |body| bodies.push(body));
         for body in bodies {
             for side in sides {
                 side.write(body.clone()).await?;
