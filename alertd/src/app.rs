@@ -73,8 +73,8 @@ impl App {
         let token = operator::token(&config.data_dir).context("operator token")?;
         let bound = server::bind(&config.listen, &config.web, start.insecure_listen).await?;
         let mut bound = bound.with_operator(&token);
-        for path in web::READING_POSTS {
-            bound = bound.with_reading_post(path);
+        for path in web::READ_ONLY {
+            bound = bound.with_read_only(path);
         }
         if let Some(host) = config.external_url.as_deref().and_then(web::host) {
             bound = bound.with_host(&host);

@@ -8,6 +8,8 @@ pub mod error;
 mod eval;
 pub mod functions;
 mod matching;
+mod outline;
+mod pretty;
 mod print;
 mod scan;
 mod selector;

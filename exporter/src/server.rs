@@ -142,10 +142,11 @@ impl Bound {
         self
     }
 
-    /// Counts a POST to this path, or to what lies below it, as reading: a query in a form.
+    /// Counts any method on this path, or on what lies below it, as reading: nothing there changes
+    /// anything, and a POST may be a query in a form.
     #[must_use]
-    pub fn with_reading_post(mut self, path: &'static str) -> Bound {
-        self.gate.reading_posts.push(path);
+    pub fn with_read_only(mut self, path: &'static str) -> Bound {
+        self.gate.read_only.push(path);
         self
     }
 

@@ -8,12 +8,16 @@ use pitcrew_tests::programs::workspace;
 mod chunk;
 #[path = "../fuzz/checks/exposition.rs"]
 mod exposition;
+#[path = "../fuzz/checks/frames.rs"]
+mod frames;
 #[path = "../fuzz/checks/log_replay.rs"]
 mod log_replay;
 #[path = "../fuzz/checks/query.rs"]
 mod query;
 #[path = "../fuzz/checks/remote_write.rs"]
 mod remote_write;
+#[path = "../fuzz/checks/store_files.rs"]
+mod store_files;
 
 type Check = fn(&[u8]);
 
@@ -21,10 +25,11 @@ type Check = fn(&[u8]);
 const CHECKS: &[(&str, usize, Check)] = &[
     ("chunk", 1000, chunk::check),
     ("exposition", 1000, exposition::check),
-    // These two write files, and parse slowly without optimisation.
+    // These and the last one write files, or parse slowly without optimisation.
     ("log_replay", 50, log_replay::check),
     ("query", 100, query::check),
     ("remote_write", 1000, remote_write::check),
+    ("store_files", 10, store_files::check),
 ];
 
 #[test]

@@ -24,6 +24,8 @@ pub struct About {
     pub flags: BTreeMap<&'static str, String>,
     /// As Prometheus writes it: `15d`, or `15d or 10GB`.
     pub retention: String,
+    /// Damaged places that were found in the store's files at the start.
+    pub corruptions: u64,
     /// Asked each time: a reload that fails changes only this.
     pub reloaded: Arc<dyn Fn() -> Reloaded + Send + Sync>,
 }
@@ -106,7 +108,6 @@ struct RuntimeInfo {
     server_time: String,
     reload_config_success: bool,
     last_config_time: String,
-    /// Damaged places that were found in the store's files since the start.
     corruption_count: u64,
     /// Tasks, here.
     goroutine_count: usize,
@@ -131,7 +132,7 @@ async fn runtime(State(about): State<Arc<About>>) -> Json<Success<RuntimeInfo>> 
         server_time: clock::now().rfc3339(),
         reload_config_success: reloaded.well,
         last_config_time: reloaded.at.rfc3339(),
-        corruption_count: 0,
+        corruption_count: about.corruptions,
         goroutine_count: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
         processors: std::thread::available_parallelism().map_or(1, Into::into),
         memory_limit: i64::MAX,

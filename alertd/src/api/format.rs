@@ -1,5 +1,7 @@
-//! `/api/v1/format_query`, and `/api/v1/query_exemplars`, which has none to show.
+//! `/api/v1/format_query` and `parse_query`, and `query_exemplars`, which has none to show.
 
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 
@@ -12,6 +14,7 @@ use crate::promql::syntax::Expr;
 pub fn routes() -> Router {
     Router::new()
         .route("/api/v1/format_query", get(format).post(format))
+        .route("/api/v1/parse_query", get(parse).post(parse))
         .route("/api/v1/query_exemplars", get(exemplars).post(exemplars))
 }
 
@@ -21,7 +24,13 @@ fn expression(params: &Params) -> Result<Expr, ApiError> {
 }
 
 async fn format(params: Params) -> Result<Json<Success<String>>, ApiError> {
-    Ok(success(expression(&params)?.to_string()))
+    Ok(success(expression(&params)?.pretty()))
+}
+
+async fn parse(params: Params) -> Result<Response, ApiError> {
+    let data = expression(&params)?.outline();
+    let body = format!("{{\"status\":\"success\",\"data\":{data}}}");
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Answers as a Prometheus that keeps no exemplars.

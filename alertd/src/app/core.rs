@@ -79,6 +79,8 @@ pub(super) struct Core {
     scrape: ScrapeMetrics,
     settings: watch::Sender<Arc<Settings>>,
     began: Timestamp,
+    /// Damaged places that the store found when it opened.
+    pub(super) corruptions: u64,
     own: Arc<Own>,
 }
 
@@ -143,6 +145,7 @@ impl Core {
             exposed: false,
             settings: watch::Sender::new(Arc::new(loaded.scrape.clone())),
             began: clock::now(),
+            corruptions: report.repaired.values().sum(),
             own: Arc::new(Own { registry: Mutex::new(registry), ..own }),
             db,
             tsdb,

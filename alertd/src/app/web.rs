@@ -31,9 +31,23 @@ use crate::model::alert::ActiveAlerts;
 use crate::remote::source::RemoteSource;
 use crate::rules::status::View;
 
-/// A POST there asks a question; it changes nothing.
+/// No method changes anything there: a POST asks a question or is, as any other, answered with 405.
 /// Writes are let through here too: who may write is looked at where they go (`api/write.rs`).
-pub(super) const READING_POSTS: [&str; 7] = [
+pub(super) const READ_ONLY: [&str; 21] = [
+    "/api/v1/alertmanagers",
+    "/api/v1/alerts",
+    "/api/v1/label",
+    "/api/v1/metadata",
+    "/api/v1/notifications",
+    "/api/v1/parse_query",
+    "/api/v1/rules",
+    "/api/v1/scrape_pools",
+    "/api/v1/status",
+    "/api/v1/targets",
+    "/metrics",
+    "/status.json",
+    "/-/healthy",
+    "/-/ready",
     "/api/v1/query",
     "/api/v1/query_range",
     "/api/v1/query_exemplars",
@@ -151,6 +165,7 @@ fn about(core: &Core, loaded: &Loaded) -> About {
         .chain(query_flags(&config.query))
         .collect(),
         retention,
+        corruptions: core.corruptions,
         reloaded: Arc::new(move || reloaded.reload_state()),
     }
 }

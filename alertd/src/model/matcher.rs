@@ -24,6 +24,18 @@ pub struct Matcher {
     regex: Option<Regex>,
 }
 
+impl MatchOp {
+    /// As PromQL writes it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Regex => "=~",
+            MatchOp::NotRegex => "!~",
+        }
+    }
+}
+
 impl Matcher {
     /// # Errors
     /// When `op` asks for a regular expression and `value` is not one.
@@ -62,13 +74,7 @@ impl PartialEq for Matcher {
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let op = match self.op {
-            MatchOp::Equal => "=",
-            MatchOp::NotEqual => "!=",
-            MatchOp::Regex => "=~",
-            MatchOp::NotRegex => "!~",
-        };
-        write!(f, "{}{op}{:?}", self.name, self.value)
+        write!(f, "{}{}{:?}", self.name, self.op.symbol(), self.value)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::float::shortest;
 use crate::model::labels::METRIC_NAME;
 use crate::model::matcher::MatchOp;
 
-use super::syntax::{At, Binary, Expr, Kind, Node, Selector, Side, Tree, When};
+use super::syntax::{Aggregate, At, Binary, Expr, Kind, Node, Selector, Side, Tree, When};
 
 /// Metric names that would be read as something else.
 const KEYWORDS: &[&str] =
@@ -58,12 +58,7 @@ impl Display for Tree {
                 })
             }
             Node::Aggregate(aggregate) => {
-                f.write_str(aggregate.kind.name())?;
-                match (aggregate.without, aggregate.labels.is_empty()) {
-                    (true, _) => write!(f, " without ({}) ", names(&aggregate.labels))?,
-                    (false, false) => write!(f, " by ({}) ", names(&aggregate.labels))?,
-                    (false, true) => {}
-                }
+                f.write_str(&head(aggregate))?;
                 match &aggregate.param {
                     Some(param) => write!(f, "({param}, {})", aggregate.expr),
                     None => write!(f, "({})", aggregate.expr),
@@ -83,8 +78,7 @@ impl Display for Selector {
         if let Some((first, others)) = self.matchers.split_first()
             && first.name == METRIC_NAME
             && first.op == MatchOp::Equal
-            && plain(&first.value, true)
-            && !KEYWORDS.iter().any(|word| first.value.eq_ignore_ascii_case(word))
+            && plain_name(&first.value)
         {
             f.write_str(&first.value)?;
             rest = others;
@@ -95,12 +89,7 @@ impl Display for Selector {
         let matchers: Vec<_> = rest
             .iter()
             .map(|matcher| {
-                let op = match matcher.op {
-                    MatchOp::Equal => "=",
-                    MatchOp::NotEqual => "!=",
-                    MatchOp::Regex => "=~",
-                    MatchOp::NotRegex => "!~",
-                };
+                let op = matcher.op.symbol();
                 format!("{}{op}{}", name(&matcher.name), quoted(&matcher.value))
             })
             .collect();
@@ -124,7 +113,17 @@ impl Display for When {
     }
 }
 
-fn modifiers(binary: &Binary, f: &mut Formatter<'_>) -> fmt::Result {
+/// Up to the arguments.
+pub(super) fn head(aggregate: &Aggregate) -> String {
+    let name = aggregate.kind.name();
+    match (aggregate.without, aggregate.labels.is_empty()) {
+        (true, _) => format!("{name} without ({}) ", names(&aggregate.labels)),
+        (false, false) => format!("{name} by ({}) ", names(&aggregate.labels)),
+        (false, true) => name.to_owned(),
+    }
+}
+
+pub(super) fn modifiers(binary: &Binary, f: &mut Formatter<'_>) -> fmt::Result {
     let matching = &binary.matching;
     if binary.returns_bool {
         f.write_str(" bool")?;
@@ -187,6 +186,11 @@ pub(super) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Whether it can stand before the braces.
+pub(super) fn plain_name(metric: &str) -> bool {
+    plain(metric, true) && !KEYWORDS.iter().any(|word| metric.eq_ignore_ascii_case(word))
 }
 
 fn names(labels: &[String]) -> String {

@@ -373,6 +373,10 @@ impl Op {
         matches!(self, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
     }
 
+    pub(super) fn is_set(self) -> bool {
+        matches!(self, Op::And | Op::Or | Op::Unless)
+    }
+
     pub(super) fn symbol(self) -> &'static str {
         match self {
             Op::Add => "+",

@@ -1,6 +1,7 @@
 //! A remote Prometheus-compatible API as the store: its engine evaluates, remote write takes samples.
 
 mod answer;
+mod body;
 mod caller;
 pub mod config;
 pub mod metrics;
@@ -17,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use self::body::Body;
 use self::caller::{Call, Caller, Operation};
 use self::config::SourceConfig;
 use self::metrics::SourceMetrics;
@@ -24,7 +26,7 @@ use super::Protocol;
 use super::encode;
 use crate::model::engine::{Answer, Engine, Value};
 use crate::model::labels::{Labels, METRIC_NAME};
-use crate::model::matcher::{MatchOp, Matcher};
+use crate::model::matcher::Matcher;
 use crate::model::querier::{Appended, Appender, Querier, StoreError};
 use crate::model::sample::{Sample, Timestamp};
 
@@ -82,7 +84,7 @@ impl RemoteSource {
         let begin = monotonic();
         let body = self.wait(self.caller.read(operation, path, form), cancel);
         let read = body.and_then(|body| {
-            read(&body).inspect_err(|error| {
+            read(&body.bytes).inspect_err(|error| {
                 if let StoreError::Unavailable(_) = error {
                     self.caller.misunderstood(error);
                 }
@@ -93,7 +95,7 @@ impl RemoteSource {
     }
 
     /// Carries the call out on the runtime and waits for its end on this thread.
-    fn wait(&self, call: Call, cancel: Option<&AtomicBool>) -> Result<Vec<u8>, StoreError> {
+    fn wait(&self, call: Call, cancel: Option<&AtomicBool>) -> Result<Body, StoreError> {
         let (sender, done) = sync_channel(1);
         let caller = Arc::clone(&self.caller);
         let task = self.runtime.spawn(async move {
@@ -312,15 +314,9 @@ fn selector(matchers: &[Matcher]) -> String {
     }
     let mut text = "{".to_owned();
     for (at, matcher) in matchers.iter().enumerate() {
-        let op = match matcher.op {
-            MatchOp::Equal => "=",
-            MatchOp::NotEqual => "!=",
-            MatchOp::Regex => "=~",
-            MatchOp::NotRegex => "!~",
-        };
         text.push_str(if at > 0 { "," } else { "" });
         // Writing to a String does not fail.
-        write!(text, "{}{op}{}", matcher.name, quoted(&matcher.value)).ok();
+        write!(text, "{}{}{}", matcher.name, matcher.op.symbol(), quoted(&matcher.value)).ok();
     }
     text + "}"
 }
@@ -365,6 +361,7 @@ fn about(matchers: &[Matcher], from: Timestamp, to: Timestamp) -> Form<'static> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::matcher::MatchOp;
     use crate::promql;
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct Gate {
     /// In lower case.
     hosts: Vec<String>,
     pub(super) open_paths: Vec<&'static str>,
-    pub(super) reading_posts: Vec<&'static str>,
+    pub(super) read_only: Vec<&'static str>,
 }
 
 impl Gate {
@@ -57,7 +57,7 @@ impl Gate {
             anonymous_reads,
             hosts: vec!["localhost".to_owned()],
             open_paths: vec!["/-/healthy", "/-/ready"],
-            reading_posts: Vec::new(),
+            read_only: Vec::new(),
         };
         let own = rustix::system::uname();
         gate.add_host(&own.nodename().to_string_lossy());
@@ -104,7 +104,7 @@ impl Gate {
             }
         };
         let reads = matches!(*method, Method::GET | Method::HEAD)
-            || (*method == Method::POST && self.reading_posts.iter().any(|post| below(path, post)));
+            || self.read_only.iter().any(|root| below(path, root));
         match (open || reads || caller.role == Role::Operator, &*caller.name) {
             (true, _) => Ok(caller),
             (false, "anonymous") => Err(Refusal::Credentials),

@@ -12,7 +12,7 @@ use pitcrew_alertd::tsdb::block::metrics::BlockMetrics;
 use pitcrew_alertd::tsdb::report::Report;
 use pitcrew_alertd::tsdb::{Limits, Tsdb};
 
-const HEADER: usize = 12;
+use super::frames;
 
 /// Labels, and samples as bits.
 type Seen = Vec<(Labels, Vec<(i64, u64)>)>;
@@ -23,7 +23,7 @@ pub(crate) fn check(data: &[u8]) {
     let log = folder.path().join("wal");
     fs::create_dir(&log).unwrap();
     fs::write(log.join("0000000001.wal"), data).unwrap();
-    fs::write(log.join("0000000002.wal"), mended(data)).unwrap();
+    fs::write(log.join("0000000002.wal"), frames::mended(data)).unwrap();
     let (store, report) = open(folder.path());
     let before = seen(&store);
     assert!(report.series <= data.len() && report.samples <= 2 * data.len());
@@ -61,24 +61,4 @@ fn seen(store: &Tsdb) -> Seen {
         (series.labels, bits)
     });
     each.collect()
-}
-
-/// The same with the right sums, so that what is behind them is read.
-fn mended(data: &[u8]) -> Vec<u8> {
-    let mut file = data.to_vec();
-    let mut at = 0;
-    while let Some((header, rest)) = file[at..].split_first_chunk_mut::<HEADER>() {
-        // Lengths beyond the end stay torn only when they are far too long.
-        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        if length > 1 << 20 {
-            break;
-        }
-        let length = length.min(rest.len());
-        header[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        header[4..8].copy_from_slice(&crc32fast::hash(&rest[..length]).to_le_bytes());
-        let sum = crc32fast::hash(&header[..8]);
-        header[8..].copy_from_slice(&sum.to_le_bytes());
-        at += HEADER + length;
-    }
-    file
 }

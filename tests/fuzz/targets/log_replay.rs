@@ -2,6 +2,8 @@
 
 #![no_main]
 
+#[path = "../checks/frames.rs"]
+mod frames;
 #[path = "../checks/log_replay.rs"]
 mod log_replay;
 

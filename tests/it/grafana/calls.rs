@@ -11,6 +11,14 @@ use super::{Call, Pair, get, post};
 const NEWER: &[&str] =
     &["application", "droppedTargetCounts", "GOMEMLIMIT", "hostname", "serverTime"];
 
+/// Too long for a line each.
+const LONG: [&str; 4] = [
+    "histogram_quantile(0.9, sum by (job, le) (rate(fake_request_duration_seconds_bucket{job=~\".+\", mode!=\"idle\"}[5m])))",
+    "fake_work_seconds_total{mode=\"sys\"} + fake_work_seconds_total{mode=\"user\"} - on (job, instance) group_left () fake_size_bytes{zone=\"a\"} > bool 5",
+    "-(topk without (instance) (5, (max_over_time(rate(fake_work_seconds_total{mode=\"sys\"}[5m])[1h:1m] offset 5m)))) / on () up",
+    "label_replace(max_over_time(fake_work_seconds_total[5m:1m]), \"destination\", \"$1\", \"source_of_the_value\", \"(.*)\") or vector(1)",
+];
+
 /// Answers that must be equal, value for value.
 fn equal_calls(end: i64) -> Vec<Call> {
     let (at, start) = (format!("{end}.5"), format!("{}.5", end - 300));
@@ -49,6 +57,10 @@ fn equal_calls(end: i64) -> Vec<Call> {
         ),
         get("/api/v1/format_query", &[("query", "sum(rate(up[5m]))by(job)>0")]),
         post("/api/v1/format_query", &[("query", "up  +  1")]),
+        get("/api/v1/format_query", &[("query", LONG[0])]),
+        get("/api/v1/format_query", &[("query", LONG[1])]),
+        get("/api/v1/format_query", &[("query", LONG[2])]),
+        get("/api/v1/format_query", &[("query", LONG[3])]),
         get("/api/v1/label/zone/values", &[]),
         get("/api/v1/alertmanagers", &[]),
         get("/api/v1/status/walreplay", &[]),
@@ -237,14 +249,20 @@ async fn bad_requests_are_refused_as_prometheus_does() {
     }
     let token = std::fs::read_to_string(folder.path().join("alertd/data/operator-token")).unwrap();
     let bearer = format!("Bearer {}", token.trim()).leak();
+    let mut operator = true;
+    // Whoever asks.
     for mut call in [
         get("/api/v1/nothing", &[]),
         get("/api/v2", &[]),
         post("/api/v1/label/mode/values", &[]),
         post("/api/v1/metadata", &[]),
+        post("/api/v1/status/config", &[]),
+        post("/api/v1/rules", &[]),
         Call { method: Method::PUT, ..get("/api/v1/query", &[("query", "1")]) },
     ] {
-        call.headers.push(("authorization", bearer));
+        if std::mem::replace(&mut operator, false) {
+            call.headers.push(("authorization", bearer));
+        }
         let (ours, theirs) = pair.both(&call).await;
         if (ours.status, ours.kind(), &ours.body) != (theirs.status, theirs.kind(), &theirs.body) {
             let text = |body| String::from_utf8_lossy(body).into_owned();

@@ -1,15 +1,16 @@
 //! alertd as the receiver.
 
 use std::fs;
+use std::time::Duration;
 
 use pitcrew_alertd::model::labels::Labels;
-use pitcrew_alertd::model::sample::Sample;
+use pitcrew_alertd::model::sample::{Sample, Timestamp};
 use pitcrew_alertd::remote::{Protocol, encode};
 use pitcrew_tests::fake_target::{Answer, FakeTarget, TEXT};
 use pitcrew_tests::live::{Live, PATIENCE};
 use pitcrew_tests::process::free_address;
 use pitcrew_tests::wait;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN};
 use reqwest::{Method, StatusCode};
 
 use super::{alertd, count, prometheus, samples};
@@ -130,4 +131,79 @@ pools: [{ name: ci, label: ci-active, scope: { repository: a/b }, members: [
     let live = alertd(folder.path(), &free_address(), "web: { protect_loopback: true }").await;
     let request = live.request(Method::POST, "/api/v1/write").body(body(Protocol::V1));
     assert_eq!(request.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const THEIRS: u16 = 204;
+
+/// Bodies that a sender should not send, and what each of the two says to them: in version 1.0,
+/// which is what Debian's Prometheus knows.
+#[tokio::test]
+async fn bodies_that_should_not_be_sent() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let alertd = alertd(ours.path(), &free_address(), "").await;
+    let prometheus = prometheus(theirs.path(), &free_address(), "global: {}").await;
+    let now = pitcrew_alertd::clock::now();
+    let at = |time, value| Sample { timestamp: time, value };
+    let series = |labels: &[(&str, &str)], samples: &[Sample]| {
+        let mut body = encode::Body::new(Protocol::V1);
+        body.series(labels.iter().copied(), samples);
+        body.finish()
+    };
+    let one = |labels: &[(&str, &str)]| series(labels, &[at(now, 1.0)]);
+    let packed = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    let name = ("__name__", "swept");
+    let year = Duration::from_secs(365 * 86_400);
+    let nans = [f64::from_bits(0x7ff0_0000_0000_0002), f64::from_bits(0xfff8_0000_0000_0001)];
+    let nans: Vec<_> = nans
+        .iter()
+        .enumerate()
+        .map(|(n, value)| at(now.minus(SECOND * (2 - n as u32)), *value))
+        .collect();
+    let (good, bad, large) = (204, 400, 413);
+    let mut wrong = Vec::new();
+    for (what, body, here, there) in [
+        ("no snappy", b"hello".to_vec(), bad, bad),
+        ("nothing", vec![], bad, bad),
+        ("no protobuf", packed(b"hello"), bad, bad),
+        ("cut short", packed(&[0x0a, 0x20, 0x0a]), bad, bad),
+        // Which status an announced size gets is each program's own; both are final for a sender.
+        ("a bomb", vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], large, bad),
+        ("an empty message", packed(b""), good, good),
+        ("unsorted", one(&[("z", "1"), name, ("a", "1")]), good, good),
+        ("a label without value", one(&[name, ("b", "")]), good, good),
+        // Said to be an error by the specification, and passed over by Prometheus.
+        ("a label twice", one(&[name, ("c", "1"), ("c", "2")]), bad, THEIRS),
+        ("a label without name", one(&[name, ("", "1")]), bad, THEIRS),
+        ("no name", one(&[("d", "1")]), bad, THEIRS),
+        ("no labels", one(&[]), bad, THEIRS),
+        ("other NaNs", series(&[name, ("e", "1")], &nans), good, good),
+        ("far ahead", series(&[name, ("f", "1")], &[at(now.plus(year), 1.0)]), bad, bad),
+        ("far behind", series(&[name, ("g", "1")], &[at(now.minus(year * 40), 1.0)]), bad, THEIRS),
+        ("the end of time", series(&[name, ("h", "1")], &[at(Timestamp(i64::MAX), 1.0)]), bad, bad),
+        (
+            "its beginning",
+            series(&[name, ("i", "1")], &[at(Timestamp(i64::MIN), 1.0)]),
+            bad,
+            THEIRS,
+        ),
+    ] {
+        for (live, want) in [(&alertd, here), (&prometheus, there)] {
+            let request = live.request(Method::POST, "/api/v1/write").body(body.clone());
+            let request = request.header(CONTENT_TYPE, Protocol::V1.content_type());
+            let request = request.header(CONTENT_ENCODING, "snappy");
+            let answer = request.header("X-Prometheus-Remote-Write-Version", "0.1.0").send().await;
+            let answer = answer.unwrap();
+            let got = answer.status().as_u16();
+            if got != want {
+                let text = answer.text().await.unwrap();
+                wrong.push(format!("{what}, {}: {got}, expected {want}: {text}", live.url));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "ours is {}\n{}", alertd.url, wrong.join("\n"));
+    let at = now.0 as f64 / 1000.0;
+    let kept = samples(&alertd, "swept", at).await;
+    assert_eq!(kept, samples(&prometheus, "swept", at).await);
+    assert_eq!(count(&kept), 4, "{kept:?}");
 }

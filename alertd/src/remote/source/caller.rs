@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::Form;
 use super::answer;
+use super::body::{Body, Space};
 use super::config::SourceConfig;
 use super::metrics::SourceMetrics;
 use crate::http_client::{HeaderValues, HttpClient};
@@ -24,6 +25,8 @@ use crate::remote::encode;
 /// Requests in each direction that may be under way; one more fails at once, for it would hold one
 /// of the program's threads.
 const AT_ONCE: usize = 128;
+/// Memory for the answers that are under way or being read; one that finds none left fails.
+const ANSWERS: usize = 4 * MAX_ANSWER;
 /// A larger answer is refused.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// As much of an answer that is not Prometheus' JSON is shown.
@@ -64,6 +67,7 @@ pub(super) struct Caller {
     reads: Side,
     writes: Side,
     metrics: SourceMetrics,
+    space: Space,
 }
 
 /// One direction.
@@ -140,6 +144,7 @@ impl Caller {
             reads: side("read"),
             writes: side("write"),
             metrics,
+            space: Space::new(ANSWERS),
         }
     }
 
@@ -179,7 +184,7 @@ impl Caller {
     }
 
     /// The body of an answer of success.
-    pub(super) async fn carry_out(&self, call: Call) -> Result<Vec<u8>, StoreError> {
+    pub(super) async fn carry_out(&self, call: Call) -> Result<Body, StoreError> {
         let side = self.side(call.operation);
         let Ok(_slot) = side.slots.try_acquire() else {
             let why = format!("source: {AT_ONCE} requests are under way already");
@@ -276,7 +281,7 @@ impl Caller {
         }
     }
 
-    async fn persist(&self, call: &Call) -> Result<Vec<u8>, Failure> {
+    async fn persist(&self, call: &Call) -> Result<Body, Failure> {
         let mut pause = FIRST_PAUSE;
         let mut left = call.operation.tries();
         loop {
@@ -291,7 +296,7 @@ impl Caller {
         }
     }
 
-    async fn once(&self, call: &Call) -> Result<Vec<u8>, Failure> {
+    async fn once(&self, call: &Call) -> Result<Body, Failure> {
         let request = self.http.request(call.method.clone(), &call.url).await;
         let request =
             request.map_err(|error| Failure::away(format!("source: {}", causes(&error))))?;
@@ -307,17 +312,20 @@ impl Caller {
         };
         let mut answer = request.body(call.body.clone()).send().await.map_err(lost)?;
         let (status, after) = (answer.status(), retry_after(answer.headers()));
-        let mut body = Vec::new();
+        let mut body = Body::new(&self.space);
         while let Some(chunk) = answer.chunk().await.map_err(lost)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
+            if body.bytes.len() + chunk.len() > MAX_ANSWER {
                 let why = format!("source: answer is larger than {MAX_ANSWER} bytes");
                 return Err(Failure::answered(StoreError::Execution(why)));
             }
-            body.extend_from_slice(&chunk);
+            body.add(&chunk).map_err(|_| {
+                let why = format!("source: answers of {ANSWERS} bytes are under way already");
+                Failure { again: true, ..Failure::answered(StoreError::Unavailable(why)) }
+            })?;
         }
         match status.is_success() {
             true => Ok(body),
-            false => Err(classify(call.operation, status, &body, after)),
+            false => Err(classify(call.operation, status, &body.bytes, after)),
         }
     }
 

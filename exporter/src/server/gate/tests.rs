@@ -19,7 +19,7 @@ fn gate(anonymous_reads: bool) -> Gate {
     web.users.extend([("ann".to_owned(), ann), ("bot".to_owned(), bot)]);
     let mut gate = Gate::new(&web, anonymous_reads).unwrap();
     gate.add_token("operator", &Secret::new("0perator"), Role::Operator);
-    gate.reading_posts.push("/api/v1/query");
+    gate.read_only.push("/api/v1/query");
     gate
 }
 
@@ -46,7 +46,8 @@ fn judges_requests() {
         (true, "POST /-/reload", "", Err(Credentials)),
         (true, "POST /-/reload", "Bearer t0ken", Err(Refusal::Role)),
         (true, "POST /-/reload", "Bearer 0perator", Ok("operator")),
-        (true, "DELETE /api/v1/query", "", Err(Credentials)),
+        (true, "DELETE /api/v1/query", "", Ok("anonymous")),
+        (true, "DELETE /api/v1", "", Err(Credentials)),
         (true, "POST /api/v1/query", "", Ok("anonymous")),
         (true, "POST /api/v1/query_other", "", Err(Credentials)),
         (true, "GET /metrics", "host: evil.example:9610", Err(Host)),
