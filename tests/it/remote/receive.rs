@@ -210,6 +210,5 @@ async fn bodies_that_should_not_be_sent() {
     assert!(wrong.is_empty(), "ours is {}\n{}", alertd.url, wrong.join("\n"));
     let at = now.0 as f64 / 1000.0;
     let kept = samples(&alertd, "swept", at).await;
-    assert_eq!(kept, samples(&prometheus, "swept", at).await);
     assert_eq!(count(&kept), 4, "{kept:?}");
 }
