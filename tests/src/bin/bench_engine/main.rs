@@ -199,7 +199,7 @@ async fn restart(folder: &Path) -> Result<()> {
         }
     }
     let query = format!("count(count_over_time(x[4h]) == {BEFORE})");
-    let query = [("query", query), ("time", (newest / 1000).to_string())];
+    let query = [("query", query), ("time", format!("{:.3}", newest as f64 / 1000.0))];
     println!("\n| {COUNT} series × {BEFORE} samples, started after | ready after | CPU | memory |");
     println!("|---|---|---|---|");
     for killed in [true, false] {
@@ -212,7 +212,8 @@ async fn restart(folder: &Path) -> Result<()> {
         let (took, cpu) = (began.elapsed().as_secs_f64(), side.cpu()?);
         let after = if killed { "kill -9" } else { "SIGTERM" };
         println!("| {after} | {took:.1} s | {cpu:.1} s | {:.0} MB |", side.memory()?);
-        let found = side.ask("/api/v1/query", &query).await?["result"][0]["value"][1].take();
+        let answer = side.ask("/api/v1/query", &query).await?;
+        let found = answer.pointer("/result/0/value/1").context("nothing is found")?;
         let whole = (COUNT / 10).to_string();
         ensure!(found.as_str() == Some(&whole), "{found} series are whole");
     }
