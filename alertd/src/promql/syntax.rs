@@ -285,9 +285,8 @@ impl Tree {
                 let (leaf, spine) = self.spine();
                 leaf.is_fixed() && spine.iter().all(|binary| binary.right.is_fixed())
             }
-            Node::Aggregate(aggregate) => {
-                aggregate.expr.is_fixed() && aggregate.param.as_ref().is_none_or(Tree::is_fixed)
-            }
+            // As in Prometheus, whose parameter is then that of the first step.
+            Node::Aggregate(aggregate) => aggregate.expr.is_fixed(),
             Node::Call { function, args } => {
                 !function.tells_time() && args.iter().all(Tree::is_fixed)
             }

@@ -319,7 +319,7 @@ fn what_never_changes_is_known() {
         ("up", false),
         ("rate(up[5m] @ start()) * 2", true),
         ("rate(up[5m] @ 5) * up", false),
-        ("topk(scalar(up), up @ 5)", false),
+        ("topk(scalar(up), up @ 5)", true),
         ("max_over_time(up[1h:1m] @ 5)", true),
         ("max_over_time((up @ 5)[1h:1m])", false),
         ("timestamp(up @ 5)", false),

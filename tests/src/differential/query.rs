@@ -1,14 +1,16 @@
 //! Random queries: most of them have an answer, some must fail.
 
 mod broken;
+mod edges;
 mod operations;
 mod pools;
+mod style;
 
 use fastrand::Rng;
 
 use self::pools::{
     FUNCTIONS_OF_EXACT, LABELS, NUMBERS, OF_RANGES, QUANTILES, RANGES, REGEXES, REPLACEMENTS,
-    SELECTORS, STEPS, VALUES,
+    SCALAR_OPERATORS, SELECTORS, STEPS, VALUES,
 };
 use super::PHASE;
 use super::series::{BEGIN, END};
@@ -57,12 +59,17 @@ fn piece(text: impl Into<String>, exact: Exact) -> Piece {
 
 struct Grammar {
     random: Rng,
+    /// Evaluation is at other times than half seconds: where subqueries would have an edge.
+    fine: bool,
 }
 
 /// The same query for the same seed.
 pub fn random(seed: u64) -> Query {
-    let mut grammar = Grammar { random: Rng::with_seed(seed) };
+    let mut grammar = Grammar { random: Rng::with_seed(seed), fine: false };
     let mut query = grammar.query();
+    if grammar.one_in(6) {
+        query.text = grammar.restyled(&query.text);
+    }
     query.theirs = query.text.replace("double_exponential_smoothing", "holt_winters");
     query
 }
@@ -84,6 +91,7 @@ impl Grammar {
                 let function = self.pick(&["sort", "sort_desc"]);
                 format!("{function}({})", self.bits(depth, PHASE).text)
             }
+            6..9 => self.of_edge(PHASE),
             _ => self.vector(depth, PHASE).text,
         };
         Query { theirs: String::new(), text, when, sorted, broken }
@@ -94,7 +102,12 @@ impl Grammar {
         if self.random.bool() {
             return When::Instant(start);
         }
-        let step = self.pick(&[1, 7, 13, 30, 37, 60, 61, 150, 299, 660]) * 1000;
+        // Samples are at odd milliseconds.
+        self.fine = self.one_in(8);
+        let step = match self.fine {
+            true => self.pick(&[250, 1500, 7302, 13_734, 59_998, 100_000, 333_334]),
+            false => self.pick(&[1, 7, 13, 30, 37, 60, 61, 150, 299, 660]) * 1000,
+        };
         let span = step * self.random.i64(0..60) + self.random.i64(0..2) * 1000;
         When::Range { start, end: start + span, step }
     }
@@ -104,7 +117,7 @@ impl Grammar {
             return self.selector(phase);
         }
         let depth = depth - 1;
-        match self.random.u8(..100) {
+        match self.random.u8(..108) {
             0..8 => self.selector(phase),
             8..24 => self.of_range(depth, phase),
             24..33 => self.of_subquery(depth, phase),
@@ -132,6 +145,13 @@ impl Grammar {
                 let inner = self.scalar(depth, phase);
                 piece(format!("vector({})", inner.text), inner.exact.max(Bits))
             }
+            99..103 => self.chain(phase),
+            103..105 => {
+                let inner = self.vector(depth, phase);
+                // Not of a selector alone: see `timestamp`.
+                piece(format!("timestamp(+({}) or up)", inner.text), Bits)
+            }
+            105..107 => self.with_parameter(depth, phase),
             _ => {
                 let inner = self.vector(depth, phase);
                 piece(format!("(({}))", inner.text), inner.exact)
@@ -163,8 +183,9 @@ impl Grammar {
                 let exact = a.exact.max(b.exact).max(Bits);
                 let operator = match exact {
                     Near => self.pick(&["*", "/"]),
-                    _ => self.pick(&["+", "-", "*", "/", "%", "== bool", "< bool", ">= bool"]),
+                    _ => self.pick(SCALAR_OPERATORS),
                 };
+                let exact = if matches!(operator, "^" | "atan2") { Near } else { exact };
                 piece(format!("({} {operator} {})", a.text, b.text), exact)
             }
             4 => piece(format!("-{}", self.pick(NUMBERS)), Bits),
@@ -187,7 +208,7 @@ impl Grammar {
             }
             1 => {
                 let job = self.pick(&["api", "db", "βατς"]);
-                matchers.push(format!(r#"job="{job}",__name__!~".*_bucket|odd""#));
+                matchers.push(format!(r#"job="{job}",__name__!~".*_bucket|odd|edge""#));
                 ""
             }
             2 => self.pick(&["load", "temp", "up", "gone"]),
@@ -262,6 +283,9 @@ impl Grammar {
     }
 
     fn of_subquery(&mut self, depth: u8, phase: i64) -> Piece {
+        if self.fine {
+            return self.of_range(depth, phase);
+        }
         let (modifiers, after) = self.modifiers(phase);
         // The inner steps are at whole seconds: no edge may be.
         let half = if after == 0 { "500ms" } else { "" };
@@ -345,14 +369,21 @@ impl Grammar {
         let matcher =
             if self.one_in(3) { format!("{{{}}}", self.matcher()) } else { String::new() };
         let (modifiers, _) = self.modifiers(phase);
-        let buckets = match self.random.u8(..5) {
+        let buckets = match self.random.u8(..8) {
             0 => format!("took_bucket{matcher}{modifiers}"),
             1 => format!("sick_bucket{matcher}{modifiers}"),
             2 => format!("sum by (le) (rate(took_bucket{matcher}[5m]{modifiers}))"),
             3 => format!("sum by (job, le) (rate(took_bucket{matcher}[17m]{modifiers}))"),
-            _ => format!("increase(took_bucket{matcher}[7m]{modifiers})"),
+            4 => format!("increase(took_bucket{matcher}[7m]{modifiers})"),
+            5 => format!("max_over_time(sick_bucket{matcher}[5m]{modifiers})"),
+            6 => format!("sum without (instance, kind) (sick_bucket{matcher}{modifiers})"),
+            _ => format!("took_bucket{matcher}{modifiers} - 8192"),
         };
-        piece(format!("histogram_quantile({}, {buckets})", self.pick(QUANTILES)), Near)
+        let quantile = match self.one_in(4) {
+            true => self.scalar(1, phase).text,
+            false => self.pick(QUANTILES).to_owned(),
+        };
+        piece(format!("histogram_quantile({quantile}, {buckets})"), Near)
     }
 
     /// Without `offset` beside `@`, which is forgotten there.

@@ -34,6 +34,9 @@ pub fn random(seed: u64) -> Vec<Series> {
     for kind in 0..7 {
         make.sick_buckets(kind);
     }
+    for (job, instance) in HOSTS {
+        make.edges(&[("job", job), ("instance", instance)]);
+    }
     make.found
 }
 
@@ -99,6 +102,43 @@ impl Maker {
                     ("few", 1..=15) => Some(value.signum()),
                     (_, 6) => Some(stale_marker()),
                     _ => Some(value),
+                }
+            });
+        }
+    }
+
+    /// The ends of what a number can be.
+    fn edges(&mut self, host: &[(&str, &str)]) {
+        const EDGES: &[f64] = &[
+            0.0,
+            -0.0,
+            f64::MAX,
+            f64::MIN,
+            f64::MIN_POSITIVE,
+            5e-324,
+            -1e-320,
+            1e300,
+            -1e21,
+            1e20,
+            123_456_789_012_345_680.0,
+            9_007_199_254_740_993.0,
+            0.1 + 0.2,
+            -1.5e-7,
+            1e-5,
+            0.5,
+            -2.5,
+            std::f64::consts::FRAC_PI_2,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ];
+        for kind in ["any", "calm"] {
+            let among = if kind == "calm" { 18 } else { EDGES.len() };
+            self.add("edge", &[host, &[("kind", kind)]].concat(), |random, _| {
+                match random.u8(..24) {
+                    0 => None,
+                    1 => Some(stale_marker()),
+                    _ => Some(EDGES[random.usize(..among)]),
                 }
             });
         }

@@ -1,5 +1,7 @@
 //! Functions of each element's value, and those between scalars and vectors.
 
+use std::f64::consts::LN_2;
+
 use super::Call;
 use crate::model::labels::Labels;
 use crate::promql::error::PromqlError;
@@ -8,6 +10,20 @@ use crate::promql::eval::{Frame, Row, absent, is_absent};
 /// Zero keeps its sign, NaN stays NaN.
 pub(super) fn sign(value: f64) -> f64 {
     if value == 0.0 || value.is_nan() { value } else { value.signum() }
+}
+
+/// From here on the square of a number may be infinite, and adding 1 to it changes nothing.
+const LARGE: f64 = 1e150;
+
+pub(super) fn asinh(value: f64) -> f64 {
+    match value.abs() {
+        large if large > LARGE => (large.ln() + LN_2).copysign(value),
+        _ => value.asinh(),
+    }
+}
+
+pub(super) fn acosh(value: f64) -> f64 {
+    if value > LARGE { value.ln() + LN_2 } else { value.acosh() }
 }
 
 /// To the nearest multiple of the second argument (default 1), halves upwards.

@@ -94,7 +94,7 @@ impl Grammar {
     }
 }
 
-fn tokens(text: &str) -> Vec<String> {
+pub(super) fn tokens(text: &str) -> Vec<String> {
     let token = regex::Regex::new(r#""(?:[^"\\]|\\.)*"|[\w.:]+|\s+|=~|!~|[=!<>]=|."#).unwrap();
     token.find_iter(text).map(|found| found.as_str().to_owned()).collect()
 }

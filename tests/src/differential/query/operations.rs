@@ -1,7 +1,7 @@
 //! Aggregations and binary operators.
 
 use super::Exact::{self, Bits, Near, Sums};
-use super::pools::{LABELS, PAIRS, QUANTILES};
+use super::pools::{LABELS, OPERANDS, PAIRS, QUANTILES};
 use super::{Grammar, Piece, piece};
 
 impl Grammar {
@@ -11,7 +11,8 @@ impl Grammar {
             labels.push(self.pick(LABELS));
         }
         let word = self.pick(&["by", "without"]);
-        format!("{word} ({})", labels.join(", "))
+        let comma = if !labels.is_empty() && self.one_in(8) { "," } else { "" };
+        format!("{word} ({}{comma})", labels.join(", "))
     }
 
     pub(super) fn aggregation(&mut self, depth: u8, phase: i64) -> Piece {
@@ -46,6 +47,78 @@ impl Grammar {
             false => format!("{name}({param}{}) {grouping}", inner.text),
         };
         piece(text, exact)
+    }
+
+    /// A parameter that is not a number, and may be another at each step.
+    pub(super) fn with_parameter(&mut self, depth: u8, phase: i64) -> Piece {
+        let grouping = if self.one_in(3) { String::new() } else { self.grouping() };
+        let text = match self.random.u8(..3) {
+            0 => {
+                let name = self.pick(&["topk", "bottomk"]);
+                let k = self.pick(&[
+                    "time() % 4",
+                    "scalar(count(up))",
+                    "scalar(up)",
+                    "scalar(sum(up)) - 2",
+                    "-(time() % 7 - 3)",
+                    "scalar(up{job=\"βατς\"}) * 2",
+                    "scalar(gone)",
+                ]);
+                format!("{name} {grouping}({k}, {})", self.distinct(phase).text)
+            }
+            1 => {
+                let q = self.scalar(depth, phase).text;
+                format!("quantile({q}, {}) {grouping}", self.bits(depth, phase).text)
+            }
+            _ => {
+                let q = self.pick(&["scalar(up{job=\"βατς\"})", "time() % 5 / 4", "scalar(gone)"]);
+                format!("quantile({q}, {}) {grouping}", self.vector(depth, phase).text)
+            }
+        };
+        piece(text, Near)
+    }
+
+    /// Operators side by side without parentheses; series that all have the same labels.
+    pub(super) fn chain(&mut self, phase: i64) -> Piece {
+        let powers = self.one_in(3);
+        let mut text = String::new();
+        for at in 0..self.random.u8(2..6) {
+            if at > 0 {
+                let operator = match powers {
+                    // A sum may be nothing but rounding.
+                    true => self.pick(&["*", "/", "^"]),
+                    false => self.pick(&[
+                        "+",
+                        "-",
+                        "*",
+                        "/",
+                        "%",
+                        "==",
+                        "!=",
+                        "<",
+                        "<=",
+                        ">",
+                        ">=",
+                        "== bool",
+                        "< bool",
+                        "and",
+                        "or",
+                        "unless",
+                        "+ ignoring (path)",
+                        "and on (instance)",
+                        "or ignoring ()",
+                        "> on (job, instance)",
+                    ]),
+                };
+                text += &format!(" {operator} ");
+            }
+            let number = self.one_in(5);
+            text += self.pick(if number { &["2", "-1", "0.5", "3"] } else { OPERANDS });
+            if !number && text.ends_with(char::is_alphabetic) {
+                text += &self.modifiers(phase).0;
+            }
+        }
+        piece(text, if powers { Near } else { Bits })
     }
 
     /// No two values are equal: which of equals `topk` takes is left open.
@@ -151,7 +224,7 @@ impl Grammar {
     /// A vector of numbers near each other, among which are neither NaN nor infinity.
     fn tame(&mut self, depth: u8, phase: i64) -> Piece {
         let made = self.bits(depth, phase);
-        let wild = ["odd", "/", "%", "sqrt", "scalar", "Inf", "NaN", "time"];
+        let wild = ["odd", "edge", "/", "%", "sqrt", "scalar", "Inf", "NaN", "time"];
         match wild.iter().any(|part| made.text.contains(part)) {
             true => self.distinct(phase),
             false => made,

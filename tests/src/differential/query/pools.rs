@@ -98,14 +98,19 @@ pub(super) const REPLACEMENTS: &[(&str, &str)] = &[
 
 pub(super) const NUMBERS: &[&str] = &[
     "0", "1", "2", "0.5", "3.75", "100", "1e3", "1e-3", "Inf", "NaN", "0x1F", "-1", "+2", "5000",
-    "010", ".5", "12.",
+    "010", ".5", "12.", "1E3", "0X1f", "1e+2", "inf", "+Inf", "nAn", "-0", "1e300", "5e-324",
+];
+
+pub(super) const SCALAR_OPERATORS: &[&str] = &[
+    "+", "-", "*", "/", "%", "^", "atan2", "== bool", "!= bool", "< bool", "<= bool", "> bool",
+    ">= bool",
 ];
 
 pub(super) const QUANTILES: &[&str] =
     &["0", "0.37", "0.5", "0.93", "1", "-1", "2", "NaN", "Inf", "0.999"];
 
 pub(super) const RANGES: &[&str] =
-    &["1s", "30s", "31s", "1m", "2m", "5m", "7m", "7m30s", "17m", "1h", "1h1m1s"];
+    &["1s", "30s", "31s", "1m", "2m", "5m", "7m", "7m30s", "17m", "90s", "1h", "1h1m1s", "1d"];
 
 pub(super) const STEPS: &[&str] = &["", "15s", "47s", "1m", "2m30s", "7m"];
 
@@ -178,4 +183,18 @@ pub(super) const PAIRS: &[(&str, &str, &str)] = &[
     ("hits_total{path=\"/\"}", "ignoring (path)", "hits_total{path=\"-\"}"),
     ("load", "on (job)", "temp"),
     ("load", "on (instance) group_left ()", "up"),
+];
+
+/// One series for each host.
+pub(super) const OPERANDS: &[&str] = &[
+    "load",
+    "temp",
+    "up",
+    "-load",
+    "-temp",
+    "+up",
+    "(load - temp)",
+    "min without (kind) (odd)",
+    "sum by (instance, job) (up)",
+    "last_over_time(temp[7m])",
 ];
