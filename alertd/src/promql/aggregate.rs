@@ -64,8 +64,7 @@ pub(super) fn apply(
             count_values(eval, aggregate, &groups, &value_label.unwrap_or_default(), steps)
         }
         Aggregation::Topk | Aggregation::Bottomk | Aggregation::Limitk => {
-            let limits = (0..steps.count).map(|step| limit(at_step(step)));
-            let limits = limits.collect::<Result<Vec<_>, _>>()?;
+            let limits = limits(&param)?;
             Ok(select(groups, steps, |step, values| {
                 let mut order: Vec<usize> = (0..values.len()).collect();
                 let value = |at: usize| values.get(at).map_or(f64::NAN, |(_, value)| *value);
@@ -103,14 +102,13 @@ pub(super) fn apply(
     }
 }
 
-/// The lowest, the highest, and NaN if it is there: of these a user is told.
+/// NaN if it is there, else the lowest and the highest: of these a user is told.
 fn outermost(param: &[f64]) -> Vec<f64> {
-    let mut found: Vec<f64> =
-        param.iter().copied().filter(|value| value.is_nan()).take(1).collect();
-    let numbers = || param.iter().copied().filter(|value| !value.is_nan());
-    found.extend(numbers().reduce(f64::min));
-    found.extend(numbers().reduce(f64::max));
-    found
+    if let Some(nan) = param.iter().find(|value| value.is_nan()) {
+        return vec![*nan];
+    }
+    let ends: [fn(f64, f64) -> f64; 2] = [f64::min, f64::max];
+    ends.iter().filter_map(|end| param.iter().copied().reduce(end)).collect()
 }
 
 pub(super) fn bad_quantile(q: f64) -> String {
@@ -302,14 +300,20 @@ fn extreme(values: &[f64], better: impl Fn(f64, f64) -> bool) -> f64 {
     )
 }
 
-fn limit(param: f64) -> Result<usize, PromqlError> {
-    if param.is_nan() {
+/// How many elements each step keeps. Where none keeps any, the parameters may be ever so low.
+fn limits(params: &[f64]) -> Result<Vec<usize>, PromqlError> {
+    if params.iter().any(|param| param.is_nan()) {
         return Err(failed!("Parameter value is NaN"));
     }
-    if param >= 9_223_372_036_854_775_807.0 || param <= -9_223_372_036_854_775_808.0 {
-        return Err(failed!("Scalar value {} overflows int64", number(param)));
+    if params.iter().any(|param| *param >= 1.0) {
+        if let Some(low) = params.iter().find(|param| **param <= -9_223_372_036_854_775_808.0) {
+            return Err(failed!("Scalar value {} underflows int64", number(*low)));
+        }
+        if let Some(high) = params.iter().find(|param| **param >= 9_223_372_036_854_775_807.0) {
+            return Err(failed!("Scalar value {} overflows int64", number(*high)));
+        }
     }
-    Ok(param.max(0.0) as usize)
+    Ok(params.iter().map(|param| param.max(0.0) as usize).collect())
 }
 
 /// A series' place in `0..1` is fixed by its labels, so that a ratio and its complement (the
