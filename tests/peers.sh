@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 peers=$PWD/target/peers
 packages="prometheus prometheus-alertmanager prometheus-node-exporter"
 systemd="systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2"
+mail="python3-aiosmtpd python3-attr python3-public"
 openapi=@octokit/openapi@23.0.2
 
 need() { # need PROGRAM: what provides it
@@ -13,6 +14,7 @@ need() { # need PROGRAM: what provides it
 }
 need apt-get "a Debian system, or put the programs of '$packages' into $peers/usr/bin yourself"
 need dpkg-deb "Debian's dpkg"
+need python3 "Python 3 (Debian: apt-get install python3)"
 need npm "Node.js with npm (Debian: apt-get install npm)"
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/peers.XXXXXX")
@@ -50,6 +52,14 @@ if [ ! -x "$peers/systemd/systemd-analyze" ]; then
   LD_LIBRARY_PATH=$work/analyze/lib "$work/analyze/systemd-analyze" --version >/dev/null
   rm -rf "$peers/systemd"
   cp -a "$work/analyze" "$peers/systemd"
+fi
+
+# A mail server that knows TLS and logins; tests/smtp_server.py starts it.
+if [ ! -d "$peers/mail/aiosmtpd" ]; then
+  unpack "$work/mail" $mail
+  mkdir -p "$peers"
+  rm -rf "$peers/mail"
+  cp -a "$work/mail/usr/lib/python3/dist-packages" "$peers/mail"
 fi
 
 if [ ! -s "$peers/api.github.com.json" ]; then

@@ -9,9 +9,11 @@
 //! something ended) always has a row of its own, so an outage ends with every change told, in order.
 //! An end is told only to who was told, or may have been told, of the beginning.
 
+pub mod discord;
 pub mod email;
 pub mod http;
 pub mod metrics;
+pub mod pagerduty;
 pub mod slack;
 pub mod webhook;
 pub mod wording;
@@ -70,6 +72,8 @@ pub const NOTIFIERS: &[Entry] = &[
     Entry { name: "slack", build: slack::build },
     Entry { name: "email", build: email::build },
     Entry { name: "webhook", build: webhook::build },
+    Entry { name: "discord", build: discord::build },
+    Entry { name: "pagerduty", build: pagerduty::build },
 ];
 
 /// What a notifier is given.

@@ -1,5 +1,5 @@
-//! An HTTP receiver on a free port, generic or Slack's, that remembers every request and answers
-//! as it is told.
+//! An HTTP receiver on a free port, generic or as strict as a service, that remembers every request
+//! and answers as it is told.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -18,6 +18,10 @@ pub enum Answer {
     Status(u16),
     /// 429 with this many seconds of `Retry-After`.
     RetryAfter(u64),
+    /// 429 with this body alone.
+    TooMany(&'static str),
+    /// 200 with this body.
+    Says(&'static str),
     /// Success, after a while.
     Late(Duration),
     /// Takes the request and never answers.
@@ -43,6 +47,18 @@ pub struct FakeWebhook {
     state: Arc<Mutex<State>>,
     task: JoinHandle<()>,
 }
+
+/// What a service takes and how it says so.
+#[derive(Clone, Copy)]
+pub struct Manners {
+    /// What is wrong with a request, in the service's words.
+    pub problem: fn(&Head, &Value) -> Option<String>,
+    /// Status and body of its consent.
+    pub consent: (u16, &'static str),
+}
+
+/// Headers by their name in lower case.
+pub type Head = BTreeMap<String, String>;
 
 /// What a receiver was told, for who watches while another owns it.
 #[derive(Clone)]
@@ -74,23 +90,28 @@ struct State {
     requests: Vec<Request>,
     next: VecDeque<Answer>,
     always: Option<Answer>,
-    slack: bool,
+    manners: Option<Manners>,
 }
 
 impl FakeWebhook {
     pub async fn start() -> FakeWebhook {
-        FakeWebhook::listen(false).await
+        FakeWebhook::listen(None).await
     }
 
     /// One that refuses what Slack's incoming webhooks would refuse.
     pub async fn slack() -> FakeWebhook {
-        FakeWebhook::listen(true).await
+        let problem = |head: &Head, body: &Value| slack_problem(head, body).map(str::to_owned);
+        FakeWebhook::strict(Manners { problem, consent: (200, "ok") }).await
     }
 
-    async fn listen(slack: bool) -> FakeWebhook {
+    pub async fn strict(manners: Manners) -> FakeWebhook {
+        FakeWebhook::listen(Some(manners)).await
+    }
+
+    async fn listen(manners: Option<Manners>) -> FakeWebhook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/services/T0/B0/hunter2", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(State { slack, ..State::default() }));
+        let state = Arc::new(Mutex::new(State { manners, ..State::default() }));
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -140,18 +161,24 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let Some((path, headers, body)) = read(&mut stream).await else { return };
     let at = clock::monotonic();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let (answer, problem) = {
+    let (answer, manners) = {
         let mut state = state.lock().unwrap();
         let queued = state.next.pop_front();
-        let answer = queued.or_else(|| state.always.clone()).unwrap_or(Answer::Ok);
-        (answer, state.slack.then(|| slack_problem(&headers, &body)).flatten())
+        (queued.or_else(|| state.always.clone()).unwrap_or(Answer::Ok), state.manners)
     };
-    let (status, extra) = match (&answer, problem) {
-        (Answer::Hang | Answer::Close, _) => (None, String::new()),
-        (_, Some(_)) => (Some(400), String::new()),
-        (Answer::Ok | Answer::Late(_), None) => (Some(200), String::new()),
-        (Answer::Status(status), None) => (Some(*status), String::new()),
-        (Answer::RetryAfter(after), None) => (Some(429), format!("Retry-After: {after}\r\n")),
+    let problem = manners.and_then(|manners| (manners.problem)(&headers, &body));
+    let consent = manners.map_or((200, "ok"), |manners| manners.consent);
+    let none = String::new;
+    let (status, extra, text) = match (&answer, problem) {
+        (Answer::Hang | Answer::Close, _) => (None, none(), none()),
+        (_, Some(problem)) => (Some(400), none(), problem),
+        (Answer::Ok | Answer::Late(_), None) => (Some(consent.0), none(), consent.1.to_owned()),
+        (Answer::Status(status), None) => (Some(*status), none(), "no".to_owned()),
+        (Answer::RetryAfter(after), None) => {
+            (Some(429), format!("Retry-After: {after}\r\n"), "no".to_owned())
+        }
+        (Answer::TooMany(text), None) => (Some(429), none(), (*text).to_owned()),
+        (Answer::Says(text), None) => (Some(200), none(), (*text).to_owned()),
     };
     if let Answer::Late(time) = answer {
         tokio::time::sleep(time).await;
@@ -164,7 +191,6 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         return;
     }
     let Some(status) = status else { return };
-    let text = problem.unwrap_or(if status < 300 { "ok" } else { "no" });
     let head = format!(
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n{text}",
         text.len()
@@ -173,8 +199,6 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     stream.write_all(head.as_bytes()).await.ok();
     stream.shutdown().await.ok();
 }
-
-type Head = BTreeMap<String, String>;
 
 async fn read(stream: &mut TcpStream) -> Option<(String, Head, Vec<u8>)> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);

@@ -19,4 +19,6 @@ pub mod peers;
 pub mod process;
 pub mod programs;
 pub mod prometheus;
+pub mod services;
+pub mod smtp_server;
 pub mod wait;

@@ -64,6 +64,11 @@ pub fn openapi() -> PathBuf {
     present(root().join("api.github.com.json"))
 }
 
+/// Where Python finds Debian's mail server.
+pub fn mail() -> PathBuf {
+    present(root().join("mail"))
+}
+
 fn program(name: &str) -> PathBuf {
     present(root().join("usr/bin").join(name))
 }

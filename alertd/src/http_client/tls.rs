@@ -45,6 +45,14 @@ pub(super) fn client_config(tls: &TlsConfig, http2: bool) -> Result<ClientConfig
 }
 
 impl TlsConfig {
+    /// What a connection that is not HTTP starts from; reads the files.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn client_config(&self) -> Result<ClientConfig, ClientError> {
+        client_config(self, false)
+    }
+
     pub(super) fn files(&self) -> Vec<&Path> {
         [&self.ca_file, &self.cert_file, &self.key_file]
             .into_iter()

@@ -33,7 +33,7 @@ impl Endpoint {
     pub async fn post(
         &self,
         body: String,
-        header: Option<(HeaderName, &str)>,
+        headers: &[(HeaderName, &str)],
     ) -> Result<String, NotifyError> {
         let url = check_url(&self.url.read()?)
             .map_err(|found| NotifyError::Setup { what: "a URL", cause: found.to_owned() })?;
@@ -44,8 +44,8 @@ impl Endpoint {
             cause: causes(&error),
         })?;
         let mut request = request.timeout(self.timeout).header(CONTENT_TYPE, "application/json");
-        if let Some((name, value)) = header {
-            request = request.header(name, value);
+        for (name, value) in headers {
+            request = request.header(name, *value);
         }
         let answer = request.body(body).send().await.map_err(|error| {
             let unsent = error.is_connect() || error.is_builder();
@@ -60,6 +60,7 @@ impl Endpoint {
         if status.is_success() {
             return Ok(text);
         }
+        let retry_after = retry_after.or_else(|| retry_after_in(&text));
         let answer = format!("{} {}", status.as_u16(), shown(&text, &url)).trim_end().to_owned();
         Err(classify(to, status, answer, retry_after))
     }
@@ -76,6 +77,13 @@ fn classify(
         true => NotifyError::Busy { to, answer, retry_after },
         false => NotifyError::Refused { to, answer },
     }
+}
+
+/// Discord says it in the body too, in seconds, and some gateways only there.
+fn retry_after_in(text: &str) -> Option<Duration> {
+    let body: serde_json::Value = serde_json::from_str(text).ok()?;
+    let seconds = body.get("retry_after")?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// The start of the answer's body; one that ends early is taken as far as it goes.

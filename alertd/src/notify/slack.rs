@@ -41,7 +41,7 @@ impl Notifier for Slack {
         let message = message(delivery.notification, &self.config, &self.external_url);
         let body =
             serde_json::to_string(&message).expect("maps with text as keys always serialize");
-        let answer = self.endpoint.post(body, None).await?;
+        let answer = self.endpoint.post(body, &[]).await?;
         judge(&answer).map(|()| Sent::default())
     }
 }

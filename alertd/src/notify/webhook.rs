@@ -1,4 +1,6 @@
-//! Generic webhook: Alertmanager's payload, version 4, and an id to tell repeats by.
+//! Generic webhook: Alertmanager's payload, version 4, an id to tell repeats by, and a signature.
+
+mod signature;
 
 use std::collections::BTreeMap;
 
@@ -8,12 +10,14 @@ use serde::Serialize;
 
 use super::http::Endpoint;
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
+use crate::clock;
 use crate::model::sample::Timestamp;
 use crate::route::notification::{Notification, NotifiedAlert, common};
-use crate::route::receiver::Receiver;
+use crate::route::receiver::{Receiver, SecretSource};
 
 /// The same for every attempt at one notification.
 const DELIVERY_HEADER: HeaderName = HeaderName::from_static("x-pitcrew-delivery");
+const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-pitcrew-signature");
 /// How Alertmanager writes the end of an alert that has none.
 const NO_END: &str = "0001-01-01T00:00:00Z";
 
@@ -22,8 +26,13 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
     for config in &receiver.webhook {
         let (url, http) = (config.url.clone(), config.http.clone());
         built.push(Box::new(Webhook {
-            endpoint: Endpoint::new(url, http, settings.attempt_timeout),
+            endpoint: Endpoint::new(
+                url,
+                http,
+                config.timeout.unwrap_or(settings.attempt_timeout).min(settings.attempt_timeout),
+            ),
             max_alerts: config.max_alerts,
+            secret: config.signature.clone(),
             external_url: settings.external_url.clone(),
         }));
     }
@@ -33,6 +42,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
 struct Webhook {
     endpoint: Endpoint,
     max_alerts: usize,
+    secret: Option<SecretSource>,
     external_url: String,
 }
 
@@ -42,8 +52,13 @@ impl Notifier for Webhook {
         let payload = payload(delivery.notification, self.max_alerts, &self.external_url);
         let body =
             serde_json::to_string(&payload).expect("maps with text as keys always serialize");
-        let taken = self.endpoint.post(body, Some((DELIVERY_HEADER, delivery.id))).await;
-        taken.map(|_| Sent::default())
+        let mut headers = vec![(DELIVERY_HEADER, delivery.id)];
+        let signature = match &self.secret {
+            Some(secret) => Some(signature::sign(secret.read()?.reveal(), &body, clock::now())),
+            None => None,
+        };
+        headers.extend(signature.as_deref().map(|signature| (SIGNATURE_HEADER, signature)));
+        self.endpoint.post(body, &headers).await.map(|_| Sent::default())
     }
 }
 

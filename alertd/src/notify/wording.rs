@@ -107,6 +107,14 @@ pub fn link(text: &str) -> Option<Url> {
     Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
+/// The text without what could disturb how it is shown: control characters but for line ends and
+/// tabs, and marks that turn the direction of writing round.
+pub fn legible(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let bad = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
+    text.replace("\r\n", "\n").replace(bad, "\u{fffd}")
+}
+
 /// At most `limit` characters, with an ellipsis when some are missing.
 pub fn clip(text: &str, limit: usize) -> String {
     match text.chars().count() > limit {

@@ -30,6 +30,7 @@ pub(in crate::route) struct Global {
     pub(in crate::route) smtp_auth_secret: Option<Secret>,
     pub(in crate::route) smtp_auth_secret_file: Option<PathBuf>,
     pub(in crate::route) smtp_require_tls: Option<bool>,
+    pub(in crate::route) smtp_force_implicit_tls: Option<bool>,
     pub(in crate::route) smtp_tls_config: Option<TlsConfig>,
     pub(in crate::route) pagerduty_url: Option<Secret>,
     // Of receivers that are refused where they are configured: alone they do nothing.

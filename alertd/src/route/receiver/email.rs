@@ -13,6 +13,9 @@ use super::place::Place;
 use crate::http_client::TlsConfig;
 use crate::route::config::nullable;
 
+/// Port on which mail servers speak TLS from the first byte.
+const IMPLICIT_TLS: u16 = 465;
+
 /// Texts may be templates; one that is absent leaves the wording to the notifier.
 #[derive(Debug, Clone)]
 pub struct Email {
@@ -23,6 +26,8 @@ pub struct Email {
     pub host: String,
     pub port: u16,
     pub hello: String,
+    /// TLS from the first byte on; else `require_tls` asks for STARTTLS.
+    pub implicit_tls: bool,
     pub require_tls: bool,
     pub tls: TlsConfig,
     pub login: Option<Login>,
@@ -54,6 +59,7 @@ pub(super) struct EmailFile {
     smarthost: Option<String>,
     hello: Option<String>,
     require_tls: Option<bool>,
+    force_implicit_tls: Option<bool>,
     tls_config: Option<TlsConfig>,
     auth_username: Option<String>,
     auth_password: Option<Secret>,
@@ -100,9 +106,9 @@ impl EmailFile {
         let secret = place.optional_secret("auth_secret", secret, path)?;
         let login = match given(self.auth_username, &global.smtp_auth_username) {
             None => None,
-            Some(_) if password.is_none() => {
-                let expected = "one of auth_password and auth_password_file";
-                return Err(place.bad("auth_password", expected, "neither"));
+            Some(_) if password.is_none() && secret.is_none() => {
+                let expected = "one of auth_password, auth_password_file, auth_secret";
+                return Err(place.bad("auth_password", expected, "none"));
             }
             Some(username) => {
                 let identity = given(self.auth_identity, &global.smtp_auth_identity);
@@ -112,7 +118,9 @@ impl EmailFile {
         let require_tls = self.require_tls.or(global.smtp_require_tls).unwrap_or(true);
         let local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
         let reveals = login.as_ref().is_some_and(|login| login.password.is_some());
-        if reveals && !require_tls && port != 465 && !local {
+        let implicit = self.force_implicit_tls.or(global.smtp_force_implicit_tls);
+        let implicit_tls = implicit.unwrap_or(port == IMPLICIT_TLS);
+        if reveals && !require_tls && !implicit_tls && !local {
             let expected = "TLS, because a password is sent beyond this host";
             return Err(place.bad("require_tls", expected, "false"));
         }
@@ -134,6 +142,7 @@ impl EmailFile {
             host,
             port,
             hello: given(self.hello, &global.smtp_hello).unwrap_or_else(|| "localhost".to_owned()),
+            implicit_tls,
             require_tls,
             tls: place.tls(self.tls_config)?,
             login,
@@ -160,7 +169,7 @@ fn host_port(text: &str) -> Option<(String, u16)> {
     let port = match port {
         "smtp" => 25,
         "submission" => 587,
-        "smtps" | "submissions" => 465,
+        "smtps" | "submissions" => IMPLICIT_TLS,
         number => number.parse().ok()?,
     };
     (!host.is_empty()).then(|| (host.to_owned(), port))
