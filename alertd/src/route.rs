@@ -14,6 +14,8 @@ pub mod matchers;
 pub mod notification;
 pub mod receiver;
 pub mod silence;
+pub mod template;
+pub mod time_interval;
 pub mod tree;
 
 use std::future;

@@ -5,8 +5,9 @@ mod conditions;
 pub(super) mod global;
 mod routes;
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew_exporter::config::yaml::{self, Invalid};
@@ -15,15 +16,18 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use self::conditions::InhibitFile;
-use self::global::{Global, Present};
+use self::global::Global;
 use self::routes::{Names, RouteFile};
 use super::inhibit::InhibitRule;
 use super::receiver::additions::ReceiverConfig;
 use super::receiver::file::ReceiverFile;
 use super::receiver::place::Place;
 use super::receiver::{Integration, Receiver};
+use super::template::Templates;
+use super::time_interval::TimeInterval;
 use super::tree::{GroupBy, Route, Timing, Tree};
 use crate::model::causes::causes;
+use crate::model::sample::Timestamp;
 
 /// Who is told of what: a checked configuration.
 #[derive(Debug, Clone)]
@@ -31,6 +35,9 @@ pub struct Notifications {
     pub tree: Tree,
     pub receivers: Vec<Receiver>,
     pub inhibit: Vec<InhibitRule>,
+    /// By the names that routes have for them.
+    pub time_intervals: BTreeMap<String, Vec<TimeInterval>>,
+    pub templates: Arc<Templates>,
     /// How long an alert that was told before a restart is taken to fire when no rule says so.
     pub resolve_timeout: Duration,
     global: Global,
@@ -47,11 +54,20 @@ struct File {
     #[serde(default, deserialize_with = "nullable")]
     inhibit_rules: Vec<InhibitFile>,
     #[serde(default, deserialize_with = "nullable")]
-    templates: Vec<Present>,
+    templates: Vec<PathBuf>,
     #[serde(default, deserialize_with = "nullable")]
-    time_intervals: Vec<Present>,
+    time_intervals: Vec<TimeIntervalsFile>,
+    /// The older name.
     #[serde(default, deserialize_with = "nullable")]
-    mute_time_intervals: Vec<Present>,
+    mute_time_intervals: Vec<TimeIntervalsFile>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TimeIntervalsFile {
+    name: String,
+    #[serde(deserialize_with = "nullable")]
+    time_intervals: Vec<TimeInterval>,
 }
 
 /// Names of receivers and the like that an error lists.
@@ -73,12 +89,16 @@ impl Notifications {
             go_on: false,
             group_by: GroupBy::Labels(Vec::new()),
             timing: DEFAULT_TIMING,
+            mute_time_intervals: Vec::new(),
+            active_time_intervals: Vec::new(),
             children: Vec::new(),
         };
         Notifications {
             tree: Tree { routes: vec![root] },
             receivers: Vec::new(),
             inhibit: Vec::new(),
+            time_intervals: BTreeMap::new(),
+            templates: Arc::default(),
             resolve_timeout: DEFAULT_RESOLVE_TIMEOUT,
             global: Global::default(),
         }
@@ -108,6 +128,20 @@ impl Notifications {
             addition.clone().join(receiver, &place)?;
         }
         Ok(self)
+    }
+
+    /// Names of the time intervals for which `route` tells nobody at `now`: those that it is muted
+    /// in, or all that it is active in when none of them holds.
+    pub fn time_muted_by<'a>(&self, route: &'a Route, now: Timestamp) -> Vec<&'a str> {
+        let holds = |name: &&String| {
+            let intervals = self.time_intervals.get(*name);
+            intervals.is_some_and(|all| all.iter().any(|interval| interval.contains(now)))
+        };
+        let active = &route.active_time_intervals;
+        if !active.is_empty() && !active.iter().any(|name| holds(&name)) {
+            return active.iter().map(String::as_str).collect();
+        }
+        route.mute_time_intervals.iter().filter(holds).map(String::as_str).collect()
     }
 
     /// Every integration of every receiver.
@@ -146,21 +180,9 @@ pub fn parse(file: &Path, text: &str) -> Result<Notifications, Invalid> {
 
 fn resolve(path: &Path, file: File) -> Result<Notifications, Invalid> {
     file.global.check(path)?;
-    let lists = [
-        ("templates", &file.templates),
-        ("time_intervals", &file.time_intervals),
-        ("mute_time_intervals", &file.mute_time_intervals),
-    ];
-    for (key, list) in lists {
-        if !list.is_empty() {
-            return Err(Invalid::value(
-                path,
-                key,
-                "no such key, which is not supported yet",
-                "one",
-            ));
-        }
-    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let patterns: Vec<_> = file.templates.iter().map(|name| folder.join(name)).collect();
+    let templates = Arc::new(Templates::load(path, &patterns)?);
     let root = file.route.ok_or_else(|| Invalid::value(path, "route", "a root route", "none"))?;
     let mut receivers = Vec::new();
     let mut names = BTreeSet::new();
@@ -172,13 +194,42 @@ fn resolve(path: &Path, file: File) -> Result<Notifications, Invalid> {
         }
         receivers.push(receiver.resolve(&Place::new(path, key, &file.global))?);
     }
-    let tree = root.resolve(path, &Names { receivers: names })?;
+    let mut time_intervals = BTreeMap::new();
+    for (key, list) in
+        [("mute_time_intervals", file.mute_time_intervals), ("time_intervals", file.time_intervals)]
+    {
+        for (at, named) in list.into_iter().enumerate() {
+            let bad = |found: String| {
+                let key = format!("{key}[{at}].name");
+                Invalid::value(path, key, "a name of its own", found)
+            };
+            if named.name.is_empty() {
+                return Err(bad("none".to_owned()));
+            }
+            if time_intervals.contains_key(&named.name) {
+                return Err(bad(format!("{:?} once more", named.name)));
+            }
+            time_intervals.insert(named.name, named.time_intervals);
+        }
+    }
+    let known =
+        Names { receivers: names, time_intervals: time_intervals.keys().cloned().collect() };
+    let tree = root.resolve(path, &known)?;
     let mut inhibit = Vec::new();
     for (at, rule) in file.inhibit_rules.into_iter().enumerate() {
         inhibit.push(rule.resolve(path, &format!("inhibit_rules[{at}]"))?);
     }
     let resolve_timeout = file.global.resolve_timeout.unwrap_or(DEFAULT_RESOLVE_TIMEOUT);
-    Ok(Notifications { tree, receivers, inhibit, resolve_timeout, global: file.global })
+    let global = file.global;
+    Ok(Notifications {
+        tree,
+        receivers,
+        inhibit,
+        time_intervals,
+        templates,
+        resolve_timeout,
+        global,
+    })
 }
 
 /// What was expected where one of `names` has to stand: a few of them, and the nearest.

@@ -178,9 +178,17 @@ impl Dispatcher {
         };
         let snapshot = group.snapshot(now);
         let mut current = Current::default();
+        let quiet = match id {
+            GroupId::Route { at, .. } => {
+                let route = self.config.tree.routes.get(*at);
+                route.is_some_and(|route| !self.config.time_muted_by(route, now).is_empty())
+            }
+            GroupId::Orphan(_) => false,
+        };
         for alert in &snapshot.firing {
-            let muted =
-                self.config.inhibit.iter().any(|r| r.mutes(&alert.labels, &self.sources, now));
+            let inhibited =
+                || self.config.inhibit.iter().any(|r| r.mutes(&alert.labels, &self.sources, now));
+            let muted = quiet || inhibited();
             let set = if muted { &mut current.muted } else { &mut current.firing };
             set.insert(alert.fingerprint().to_string());
         }

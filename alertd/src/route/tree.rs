@@ -22,6 +22,10 @@ pub struct Route {
     pub go_on: bool,
     pub group_by: GroupBy,
     pub timing: Timing,
+    /// Names of the time intervals in which it tells nobody; those of its parent mean nothing here.
+    pub mute_time_intervals: Vec<String>,
+    /// Names of the only ones in which it tells somebody, if there are any.
+    pub active_time_intervals: Vec<String>,
     /// Places of the child routes in `Tree::routes`, in order.
     pub children: Vec<usize>,
 }
@@ -104,6 +108,8 @@ mod tests {
             go_on: *go_on,
             group_by: GroupBy::Labels(vec!["job".into()]),
             timing,
+            mute_time_intervals: Vec::new(),
+            active_time_intervals: Vec::new(),
             children: children.to_vec(),
         };
         Tree { routes: routes.iter().map(route).collect() }

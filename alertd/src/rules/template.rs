@@ -2,13 +2,13 @@
 //!
 //! The crate `gotmpl` runs them; this module adds what it lacks (see `syntax` and `values`).
 
-mod functions;
-mod humanize;
+pub(crate) mod functions;
+pub(crate) mod humanize;
 pub mod number;
-mod syntax;
+pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
 use std::fmt::{self, Write};
 use std::sync::{Arc, LazyLock};

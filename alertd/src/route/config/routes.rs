@@ -46,6 +46,7 @@ pub(super) struct RouteFile {
 /// What routes may name.
 pub(super) struct Names {
     pub(super) receivers: BTreeSet<String>,
+    pub(super) time_intervals: BTreeSet<String>,
 }
 
 impl RouteFile {
@@ -77,8 +78,13 @@ impl RouteFile {
             ("active_time_intervals", &self.active_time_intervals),
             ("mute_time_intervals", &self.mute_time_intervals),
         ] {
-            if !list.is_empty() {
-                return Err(bad(name, "no such key, which is not supported yet", "one".into()));
+            if parent.is_none() && !list.is_empty() {
+                return Err(bad(name, "none on the root, which takes all", "some".into()));
+            }
+            if let Some(unknown) = list.iter().find(|name| !names.time_intervals.contains(*name)) {
+                let known = names.time_intervals.iter().map(String::as_str);
+                let expected = one_of("time_intervals", unknown, known);
+                return Err(bad(name, &expected, format!("{unknown:?}")));
             }
         }
         let mut found =
@@ -132,6 +138,8 @@ impl RouteFile {
             go_on: self.go_on,
             group_by,
             timing,
+            mute_time_intervals: self.mute_time_intervals,
+            active_time_intervals: self.active_time_intervals,
             children: Vec::new(),
         });
         for (index, child) in self.routes.into_iter().enumerate() {

@@ -100,14 +100,22 @@ fn what_is_wrong_is_named() {
             "route: { receiver: a, routes: [ { matchers: ['x=~('] } ] }\n".to_owned() + receivers,
             vec!["route.routes[0].matchers", "regular expression"],
         ),
-        (format!("{both}templates: [x.tmpl]"), vec!["templates", "not supported yet"]),
         (
-            format!("{both}time_intervals: [ {{ name: x }} ]"),
-            vec!["time_intervals", "not supported yet"],
+            format!(
+                "{both}time_intervals: [ {{ name: x }} ]\nmute_time_intervals: [ {{ name: x }} ]"
+            ),
+            vec!["time_intervals[0].name", "once more"],
         ),
+        (format!("{both}time_intervals: [ {{ }} ]"), vec!["time_intervals[0].name", "none"]),
         (
             "route: { receiver: a, mute_time_intervals: [x] }\n".to_owned() + receivers,
-            vec!["route.mute_time_intervals", "not supported yet"],
+            vec!["route.mute_time_intervals", "root"],
+        ),
+        (
+            "route: { receiver: a, routes: [ { active_time_intervals: [offfice] } ] }\n".to_owned()
+                + receivers
+                + "time_intervals: [ { name: office } ]",
+            vec!["route.routes[0].active_time_intervals", "did you mean \"office\"?"],
         ),
         (
             format!("{route}receivers: [ {{ name: a, opsgenie_configs: [] }} ]"),
@@ -287,4 +295,52 @@ fn receivers_of_alertd_yaml_join_those_of_the_same_name() {
         let error = join(text).unwrap_err();
         assert!(error.contains(want), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_route_is_silent_by_its_time_intervals() {
+    let text = "
+route:
+  receiver: a
+  routes:
+  - { matchers: [m=m], mute_time_intervals: [twenty, noon] }
+  - { matchers: [m=a], active_time_intervals: [twenty, noon] }
+  - { matchers: [m=b], active_time_intervals: [twenty], mute_time_intervals: [noon], routes: [ { matchers: [c=c] } ] }
+receivers: [ { name: a } ]
+time_intervals: [ { name: twenty, time_intervals: [ { years: ['1970:1979'] }, { years: ['2020:2029'] } ] } ]
+mute_time_intervals: [ { name: noon, time_intervals: [ { times: [ { start_time: '12:00', end_time: '13:00' } ] } ] } ]";
+    let config = read(text).unwrap();
+    // The first of January.
+    let noon_of =
+        |year| Timestamp(if year == 2024 { 1_704_110_400_000 } else { 1_956_571_200_000 });
+    let day = |at: Timestamp| Timestamp(at.0 - 6 * 3_600_000);
+    for (route, at, want) in [
+        (0, noon_of(2024), vec![]),
+        (1, noon_of(2024), vec!["twenty", "noon"]),
+        (1, day(noon_of(2024)), vec!["twenty"]),
+        (1, day(noon_of(2032)), vec![]),
+        (2, noon_of(2024), vec![]),
+        (2, noon_of(2032), vec![]),
+        (2, day(noon_of(2032)), vec!["twenty", "noon"]),
+        (3, noon_of(2024), vec!["noon"]),
+        (3, day(noon_of(2024)), vec![]),
+        (3, noon_of(2032), vec!["twenty"]),
+        (4, noon_of(2032), vec![]),
+    ] {
+        let route = &config.tree.routes[route];
+        assert_eq!(config.time_muted_by(route, at), want, "{} at {at:?}", route.key);
+    }
+}
+
+#[test]
+fn template_files_lie_beside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("am.yaml");
+    std::fs::write(folder.path().join("a.tmpl"), "{{ define \"a\" }}{{ end }}").unwrap();
+    let text =
+        "route: { receiver: a }\nreceivers: [ { name: a } ]\ntemplates: ['*.tmpl', nowhere/*]";
+    assert!(parse(&file, text).is_ok());
+    std::fs::write(folder.path().join("b.tmpl"), "{{ define \"a\" }}\n{{ if }}{{ end }}").unwrap();
+    let error = parse(&file, text).unwrap_err().to_string();
+    assert!(error.contains("b.tmpl: line "), "{error}");
 }

@@ -122,6 +122,25 @@ async fn an_inhibited_alert_is_silent_and_its_end_is_told_if_it_was_told() {
 }
 
 #[tokio::test]
+async fn a_route_waits_for_the_end_of_its_mute_time() {
+    use Reason::*;
+    let text = FILE.replace(
+        "inhibit_rules:",
+        "time_intervals: [ { name: first, time_intervals: \
+        [ { times: [ { start_time: '00:00', end_time: '00:02' } ] } ] } ]\ninhibit_rules:",
+    );
+    let text =
+        text.replace("receivers:", "  routes: [ { mute_time_intervals: [first] } ]\nreceivers:");
+    let mut bench = Bench { dispatcher: dispatcher(&text), ..Bench::new() };
+    let a = [("alertname", "A")];
+    bench.dispatcher.take(vec![alert(&a, 0, 9999), alert(&[("alertname", "B")], 0, 100)], at(0));
+    assert_eq!(bench.tick(10).await, []);
+    assert_eq!(bench.tick(70).await, []);
+    // B came and went in the meantime.
+    assert_eq!(bench.tick(130).await, [(First, 1, 0)]);
+}
+
+#[tokio::test]
 async fn after_a_restart_the_end_is_told_even_when_the_route_is_gone() {
     use Reason::*;
     let a = [("alertname", "A")];

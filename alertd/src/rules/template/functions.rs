@@ -96,7 +96,7 @@ pub(super) fn known(name: &str) -> bool {
 }
 
 /// Everything but what [`bound`] adds.
-pub(super) fn fixed() -> FuncMap {
+pub(crate) fn fixed() -> FuncMap {
     let mut functions = FuncMap::new();
     for &(name, count, function) in PURE {
         functions.insert(

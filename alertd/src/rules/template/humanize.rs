@@ -22,7 +22,7 @@ pub(super) fn binary(value: f64) -> String {
 }
 
 /// `1d 2h 3m 4s`, `1.5s`, `2ms` of a number of seconds.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return significant(seconds, 4);
     }

@@ -41,7 +41,7 @@ pub(super) fn time(at: Timestamp) -> String {
 }
 
 /// Go's `Duration.String()`: `1h0m1.5s`, `2ms`, `0s`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let nanos = (seconds * 1e9) as i64;
     let (sign, nanos) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
     let fraction = |unit: u64| {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, Parser, PipeNode};
 
 /// The function that the last command of a printing action passes its value through.
-pub(super) const PRINT: &str = "__print";
+pub(crate) const PRINT: &str = "__print";
 
 /// What is wrong with a template, and where in its text (line from 1).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +18,7 @@ pub struct SyntaxError {
 
 /// Parses `text` and checks it. `knows` tells whether a function exists; `variables` are declared
 /// before the first line.
-pub(super) fn parse(
+pub(crate) fn parse(
     text: &str,
     knows: &dyn Fn(&str) -> bool,
     variables: &[&str],

@@ -8,7 +8,7 @@ use gotmpl::{TemplateError, Value};
 use super::number;
 
 /// What an action prints: an absent label is the empty string, a float is written as Go does.
-pub(super) fn print(value: &Value) -> String {
+pub(crate) fn print(value: &Value) -> String {
     match value {
         Value::Nil => String::new(),
         Value::Float(float) => number::shortest(*float),
@@ -26,7 +26,7 @@ pub(super) fn print(value: &Value) -> String {
 }
 
 /// Go's `print`: a space between two operands when neither is a string.
-pub(super) fn print_all(args: &[Value]) -> String {
+pub(crate) fn print_all(args: &[Value]) -> String {
     let mut text = String::new();
     let mut after_text = true;
     for (at, arg) in args.iter().enumerate() {
@@ -41,13 +41,13 @@ pub(super) fn print_all(args: &[Value]) -> String {
 }
 
 /// Go's `println`: a space between all operands.
-pub(super) fn print_line(args: &[Value]) -> String {
+pub(crate) fn print_line(args: &[Value]) -> String {
     let args: Vec<String> = args.iter().map(print).collect();
     args.join(" ") + "\n"
 }
 
 /// Go's `printf`, by the crate's own once it gets arguments that it prints right.
-pub(super) fn printf(args: &[Value]) -> Result<String, TemplateError> {
+pub(crate) fn printf(args: &[Value]) -> Result<String, TemplateError> {
     let at = Pos::new(0, 1);
     let literals = prepare_printf(args).into_iter().map(|arg| match arg {
         Value::String(text) => Expr::String(at, text),
@@ -151,7 +151,7 @@ pub(super) fn order(left: &Value, right: &Value) -> Result<Option<Ordering>, Tem
 }
 
 /// A number out of what templates pass around: a number, or text that is one.
-pub(super) fn float(value: &Value) -> Result<f64, TemplateError> {
+pub(crate) fn float(value: &Value) -> Result<f64, TemplateError> {
     match value {
         Value::Float(float) => Ok(*float),
         Value::Int(int) => Ok(*int as f64),
@@ -164,7 +164,7 @@ pub(super) fn float(value: &Value) -> Result<f64, TemplateError> {
 }
 
 /// The text of an argument; an absent label is the empty string, as in Prometheus.
-pub(super) fn text(value: &Value) -> Option<&str> {
+pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::Nil => Some(""),
         Value::String(text) => Some(text),
