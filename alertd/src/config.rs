@@ -20,7 +20,9 @@ use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
 use crate::route::receiver::additions::ReceiverConfig;
+use crate::rules::config::RulesConfig;
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
+use crate::rules::notifier::config::AlertingConfig;
 use crate::scrape::config::size::Size;
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
 
@@ -48,6 +50,10 @@ pub struct Config {
     pub remote_write: Vec<RemoteWriteConfig>,
     /// Prometheus rule files; `*` and `?` stand for characters of the last name.
     pub rule_files: Vec<PathBuf>,
+    /// How they are evaluated.
+    pub rules: RulesConfig,
+    /// Alertmanagers that rules tell beside this program's own routing.
+    pub alerting: AlertingConfig,
     /// A file in Alertmanager's format; without it alerts are shown and nobody is told.
     pub notifications: Option<PathBuf>,
     /// What Pitcrew adds to the receivers of that file, by their names.
@@ -107,6 +113,8 @@ impl Default for Config {
             scrape_configs: Vec::new(),
             remote_write: Vec::new(),
             rule_files: Vec::new(),
+            rules: RulesConfig::default(),
+            alerting: AlertingConfig::default(),
             notifications: None,
             receivers: Vec::new(),
             github: None,
@@ -233,6 +241,8 @@ impl Config {
         self.actions.check(file)?;
         self.query.check(file)?;
         remote::check(&self.remote_write, file)?;
+        self.rules.check(file)?;
+        self.alerting.check(file)?;
         match &self.github {
             Some(github) => github.check(file),
             None if self.pools.is_empty() => Ok(()),
@@ -249,6 +259,7 @@ impl Config {
         self.notifications.iter_mut().for_each(join);
         self.web.start_paths_at(folder);
         self.remote_write.iter_mut().for_each(|remote| remote.start_paths_at(folder));
+        self.alerting.start_paths_at(folder);
         if let Some(source) = &mut self.metrics.prometheus {
             source.http.start_paths_at(folder);
         }

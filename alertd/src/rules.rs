@@ -1,10 +1,12 @@
 //! Rule groups: load them, evaluate them when it is their time, keep their alerts.
 
 pub mod alerting;
+pub mod config;
 mod evaluation;
 pub mod file;
 pub mod group;
 pub mod metrics;
+pub mod notifier;
 pub mod recording;
 pub mod schedule;
 pub mod status;
@@ -21,9 +23,11 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use self::config::RulesConfig;
 use self::file::{GroupSpec, RuleErrors};
 use self::group::{Context, Group, Progress};
 use self::metrics::RulesMetrics;
+use self::notifier::Notifier;
 use self::schedule::{Schedule, Slot};
 use self::status::View;
 use self::template::Surroundings;
@@ -60,23 +64,15 @@ pub fn bundled() -> Result<Vec<GroupSpec>, RuleErrors> {
 }
 
 /// How groups are evaluated; [`Settings::default`] is what Prometheus does.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Of groups that give none.
     pub evaluation_interval: Duration,
-    pub query_offset: Duration,
-    /// Most time that one rule may take.
-    pub rule_timeout: Duration,
-    /// How long a firing alert rests before it is told again.
-    pub resend_delay: Duration,
-    /// The longest time without evaluation after which the time that an alert was pending in an
-    /// earlier run still counts. A firing one is judged by the first evaluation, however late.
-    pub outage_tolerance: Duration,
-    /// How long a firing alert is kept alive while its rule cannot be evaluated, or while the scrape
-    /// of its target fails.
-    pub keep_unverified: Duration,
+    pub config: RulesConfig,
     /// When the store holds again what rules look at, if it was empty at the start.
     pub store_filled_at: Timestamp,
+    /// The Alertmanagers that are told beside this program's own routing.
+    pub notifier: Notifier,
     /// With a time, the first evaluation of every group comes within it; else at the group's phase.
     pub first_within: Option<Duration>,
     pub around: Surroundings,
@@ -107,12 +103,9 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             evaluation_interval: Duration::from_secs(60),
-            query_offset: Duration::ZERO,
-            rule_timeout: Duration::from_secs(120),
-            resend_delay: Duration::from_secs(60),
-            outage_tolerance: Duration::from_secs(3600),
-            keep_unverified: Duration::from_secs(3600),
+            config: RulesConfig::default(),
             store_filled_at: Timestamp::default(),
+            notifier: Notifier::default(),
             first_within: None,
             around: Surroundings::default(),
             options: Options::default(),
@@ -136,7 +129,8 @@ impl Engine {
     ) -> Result<Engine, DbError> {
         let now = clock::now();
         let groups = groups.into_iter().map(|spec| {
-            let group = Group::new(spec, settings.evaluation_interval, settings.query_offset);
+            let group =
+                Group::new(spec, settings.evaluation_interval, settings.config.query_offset);
             metrics.loaded(&group);
             group
         });
@@ -144,7 +138,7 @@ impl Engine {
         let mut orphans = Vec::new();
         for stored in db.load_alerts()? {
             let believed = stored.instance.state != AlertState::Pending
-                || now.since(stored.evaluated_at) <= settings.outage_tolerance;
+                || now.since(stored.evaluated_at) <= settings.config.outage_tolerance;
             if !believed || !groups.iter_mut().any(|group| group.restore(&stored, now)) {
                 orphans.push(stored);
             }
@@ -152,12 +146,11 @@ impl Engine {
         let view = View::default();
         view.fill(groups.iter().map(|group| Arc::new(group.status())).collect());
         let context = Context {
-            store,
             options: settings.options.clone(),
             around: settings.around.clone(),
-            resend_delay: settings.resend_delay,
-            keep_unverified: settings.keep_unverified,
+            config: settings.config.clone(),
             store_filled_at: settings.store_filled_at,
+            ..Context::new(store)
         };
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let at_once = context.store.engine().map_or(cores * 2, |_| ELSEWHERE_AT_ONCE);
@@ -257,7 +250,7 @@ impl Shared {
             }
         };
         let mut running = tokio::task::spawn_blocking(work);
-        let mut limit = self.settings.rule_timeout;
+        let mut limit = self.settings.config.rule_timeout;
         let (mut rule, mut stopping) = (usize::MAX, false);
         loop {
             tokio::select! {
@@ -285,7 +278,12 @@ impl Shared {
     }
 
     fn evaluate_now(&self, at: usize, group: &mut Group, slot: Slot, progress: &Progress) {
-        let mut send = |alerts: Vec<Alert>| self.alerts.try_send(alerts).is_ok();
+        let mut send = |alerts: Vec<Alert>| {
+            let Ok(room) = self.alerts.try_reserve() else { return false };
+            self.settings.notifier.send(&alerts);
+            room.send(alerts);
+            true
+        };
         let outcome = group.evaluate(slot.at, &self.context, progress, &mut send);
         self.metrics.evaluated(group, outcome, slot.missed);
         if slot.missed > 0 {
@@ -298,7 +296,7 @@ impl Shared {
     }
 
     fn save(&self, group: &mut Group) {
-        let heartbeat = self.settings.outage_tolerance / 20;
+        let heartbeat = self.settings.config.outage_tolerance / 20;
         let Some(changes) = group.changes(heartbeat.min(Duration::from_secs(60))) else { return };
         let (file, name) = (group.spec().file.clone(), group.spec().name.clone());
         let at = group.evaluated_at().unwrap_or_default();
@@ -335,6 +333,7 @@ impl Shared {
             .map(|instance| alerting::told(&instance, now, external, ""))
             .collect();
         if !ended.is_empty() {
+            self.settings.notifier.send(&ended);
             tokio::select! {
                 () = stop.cancelled() => return,
                 sent = self.alerts.send(ended) => if sent.is_err() { return },

@@ -26,6 +26,8 @@ pub struct About {
     pub retention: String,
     /// Damaged places that were found in the store's files at the start.
     pub corruptions: u64,
+    /// Where alerts are posted to, beside this program's own routing.
+    pub alertmanagers: Vec<String>,
     /// Asked each time: a reload that fails changes only this.
     pub reloaded: Arc<dyn Fn() -> Reloaded + Send + Sync>,
 }
@@ -154,16 +156,21 @@ async fn replay() -> Json<Success<Replay>> {
     success(Replay::default())
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Alertmanagers {
-    active_alertmanagers: [(); 0],
+    active_alertmanagers: Vec<Alertmanager>,
     dropped_alertmanagers: [(); 0],
 }
 
-/// Alerts are routed and delivered here.
-async fn alertmanagers() -> Json<Success<Alertmanagers>> {
-    success(Alertmanagers::default())
+#[derive(Debug, Serialize)]
+struct Alertmanager {
+    url: String,
+}
+
+async fn alertmanagers(State(about): State<Arc<About>>) -> Json<Success<Alertmanagers>> {
+    let active = about.alertmanagers.iter().map(|url| Alertmanager { url: url.clone() });
+    success(Alertmanagers { active_alertmanagers: active.collect(), dropped_alertmanagers: [] })
 }
 
 async fn notifications() -> Json<Success<[(); 0]>> {

@@ -267,4 +267,6 @@ fn time(at: Option<Timestamp>) -> String {
 }
 
 #[cfg(test)]
+mod compliance;
+#[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ use crate::remote::queue::QueueError;
 use crate::remote::source::RemoteSource;
 use crate::route::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
+use crate::rules::notifier::metrics::NotifierMetrics;
 use crate::scrape;
 use crate::scrape::config::Settings;
 use crate::scrape::metrics::ScrapeMetrics;
@@ -67,6 +68,7 @@ pub(super) struct Core {
     /// What write requests said about metrics.
     pub(super) received: Received,
     pub(super) rules: RulesMetrics,
+    pub(super) notifier: NotifierMetrics,
     pub(super) route: RouteMetrics,
     pub(super) notify: NotifyMetrics,
     pub(super) actions: ActionMetrics,
@@ -134,6 +136,7 @@ impl Core {
             receiver: Receiver::new(store, ReceiveMetrics::new(&mut registry), received.clone()),
             received,
             rules: RulesMetrics::new(&mut registry),
+            notifier: NotifierMetrics::new(&mut registry),
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),
             actions: ActionMetrics::new(&mut registry),

@@ -24,6 +24,7 @@ use crate::notify;
 use crate::promql::Options;
 use crate::remote::send;
 use crate::route::{self, Enrich};
+use crate::rules::notifier::Notifier;
 use crate::rules::template::Surroundings;
 use crate::rules::{self, Engine};
 
@@ -147,7 +148,12 @@ impl Generation {
                 sources.spawn(until_end(sender, guard()));
             }
         }
+        let notifier = Notifier::new(&config.alerting, &core.notifier);
+        sources.spawn(until_end(notifier.clone().run(stop.clone()), guard()));
+        let alertmanagers = notifier.urls();
         let settings = rules::Settings {
+            notifier,
+            config: config.rules.clone(),
             evaluation_interval: config.global.evaluation_interval,
             store_filled_at: core.store_filled_at(&loaded.scrape),
             first_within: eager.then_some(FIRST_EVALUATION),
@@ -156,7 +162,6 @@ impl Generation {
                 subquery_step: config.global.evaluation_interval,
                 ..Options::default()
             },
-            ..rules::Settings::default()
         };
         let engine = Engine::new(
             loaded.groups.clone(),
@@ -168,7 +173,15 @@ impl Generation {
             core.rules.clone(),
         )?;
         core.queries.set_subquery_step(config.global.evaluation_interval);
-        let router = web::router(core, loaded, &engine.view(), watching, pools, command, anonymous);
+        let router = web::router(
+            core,
+            loaded,
+            &engine.view(),
+            alertmanagers,
+            watching,
+            (pools, command),
+            anonymous,
+        );
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

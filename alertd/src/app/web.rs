@@ -121,9 +121,9 @@ pub(super) fn router(
     core: &Core,
     loaded: &Loaded,
     rules: &View,
+    alertmanagers: Vec<String>,
     active: watch::Receiver<Arc<ActiveAlerts>>,
-    pools: watch::Receiver<Arc<PoolsView>>,
-    commands: mpsc::Sender<Command>,
+    (pools, commands): (watch::Receiver<Arc<PoolsView>>, mpsc::Sender<Command>),
     anonymous_writes: Anonymous,
 ) -> Router {
     let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
@@ -137,7 +137,7 @@ pub(super) fn router(
         .merge(api::metadata::routes(core.targets.clone(), core.received.clone()))
         .merge(api::cardinality::routes(core.queries.clone(), core.tsdb.clone()))
         .merge(api::format::routes())
-        .merge(api::about::routes(about(core, loaded)))
+        .merge(api::about::routes(about(core, loaded, alertmanagers)))
         .merge(api::rules::routes(rules.clone()))
         .merge(api::runbooks::routes())
         .merge(api::write::routes(core.receiver.clone(), anonymous_writes))
@@ -146,7 +146,7 @@ pub(super) fn router(
     api::with_fallbacks(router)
 }
 
-fn about(core: &Core, loaded: &Loaded) -> About {
+fn about(core: &Core, loaded: &Loaded, alertmanagers: Vec<String>) -> About {
     let config = &loaded.config;
     let retention = duration::format(config.metrics.embedded.retention);
     let external = || format!("http://{}", config.listen);
@@ -166,6 +166,7 @@ fn about(core: &Core, loaded: &Loaded) -> About {
         .collect(),
         retention,
         corruptions: core.corruptions,
+        alertmanagers,
         reloaded: Arc::new(move || reloaded.reload_state()),
     }
 }

@@ -62,6 +62,12 @@ async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError>
             Invalid::value(file, key, "files that can be used", causes(&error))
         })?;
     }
+    for (number, alertmanager) in loaded.config.alerting.alertmanagers.iter().enumerate() {
+        alertmanager.http.check_files().map_err(|error| {
+            let key = format!("alerting.alertmanagers[{number}]");
+            Invalid::value(file, key, "files that can be used", causes(&error))
+        })?;
+    }
     loaded.scrape.check_secrets(file)?;
     Ok(loaded)
 }

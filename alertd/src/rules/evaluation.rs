@@ -67,7 +67,7 @@ impl Run<'_> {
                 rule.unseen.remove(labels);
             } else if let Some(why) = self.doubt(before, rule.unseen.contains(labels))? {
                 let since = rule.kept.get(labels).map_or(self.at, |kept| kept.since);
-                if self.at.since(since) < self.context.keep_unverified {
+                if self.at.since(since) < self.context.config.keep_unverified {
                     kept.insert(labels.clone(), Kept { since, why });
                     after.insert(labels.clone(), before.clone());
                     continue;
@@ -95,7 +95,7 @@ impl Run<'_> {
     /// Why an alert that the expression does not yield may hold all the same, if so: the store has
     /// not been filled again since a restart, or the scrape of the alert's target fails now.
     fn doubt(&self, instance: &AlertInstance, unseen: bool) -> Result<Option<String>, String> {
-        if instance.state == AlertState::Inactive || self.context.keep_unverified.is_zero() {
+        if instance.state == AlertState::Inactive || self.context.config.keep_unverified.is_zero() {
             return Ok(None);
         }
         if unseen && self.at < self.context.store_filled_at {
@@ -148,7 +148,7 @@ impl Run<'_> {
     /// than the set time: then their lease runs out.
     fn send(&mut self, rule: &mut Rule, error: Option<&str>, send: Send<'_>) {
         let since = failing_since(&rule.health, self.at);
-        if error.is_some() && self.at.since(since) >= self.context.keep_unverified {
+        if error.is_some() && self.at.since(since) >= self.context.config.keep_unverified {
             return;
         }
         let around = &self.context.around;
@@ -156,7 +156,7 @@ impl Run<'_> {
         let url = format!("{url}{}", table_link(&self.spec.query));
         let (mut alerts, mut due) = (Vec::new(), Vec::new());
         for (labels, instance) in &rule.instances {
-            if !alerting::needs_sending(instance, self.at, self.context.resend_delay) {
+            if !alerting::needs_sending(instance, self.at, self.context.config.resend_delay) {
                 continue;
             }
             let doubt = error.map(|error| (since, error));

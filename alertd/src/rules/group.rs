@@ -8,6 +8,7 @@ use std::time::Duration;
 use pitcrew_exporter::clock;
 
 use super::alerting;
+use super::config::RulesConfig;
 use super::evaluation::{Run, failing_since};
 use super::file::{GroupSpec, RuleSpec};
 use super::status::{AlertingStatus, GroupStatus, Health, RuleStatus};
@@ -25,13 +26,23 @@ pub struct Context {
     pub store: Arc<dyn Store>,
     pub options: Options,
     pub around: Surroundings,
-    pub resend_delay: Duration,
-    /// How long a firing alert is kept alive while its rule cannot be evaluated, or while the scrape
-    /// of its target fails.
-    pub keep_unverified: Duration,
+    pub config: RulesConfig,
     /// Until then the store may lack what it held before the restart, and an alert of the last run
     /// that is not found again is not taken for one that ended.
     pub store_filled_at: Timestamp,
+}
+
+impl Context {
+    /// Over a store that is full, with nothing around it.
+    pub fn new(store: Arc<dyn Store>) -> Context {
+        Context {
+            store,
+            options: Options::default(),
+            around: Surroundings::default(),
+            config: RulesConfig::default(),
+            store_filled_at: Timestamp::default(),
+        }
+    }
 }
 
 /// How far an evaluation is, and the ways to end it early.
@@ -174,7 +185,7 @@ impl Group {
     ) -> Evaluated {
         let spec = Arc::clone(&self.spec);
         let (begin, mut total) = (clock::monotonic(), Evaluated::default());
-        let lease = alerting::lease(self.interval, context.resend_delay);
+        let lease = alerting::lease(self.interval, context.config.resend_delay);
         let mut context = context.clone();
         context.options.cancel = Arc::clone(&progress.cancel);
         for (rule, rule_spec) in self.rules.iter_mut().zip(&spec.rules) {

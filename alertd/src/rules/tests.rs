@@ -144,7 +144,7 @@ async fn after_a_long_outage_what_fires_is_judged_and_what_is_pending_starts_ane
     while clock::now() <= later.active_at {
         time::sleep(Duration::from_millis(1)).await;
     }
-    let long = |settings: &mut Settings| settings.outage_tolerance = Duration::ZERO;
+    let long = |settings: &mut Settings| settings.config.outage_tolerance = Duration::ZERO;
     let mut second = engine(RULES, store(2.0), &db, long);
     assert_eq!(second.instance("Now").unwrap().fired_at, now.fired_at);
     second.run_until(Running::evaluated).await;
@@ -201,7 +201,7 @@ async fn a_rule_that_takes_too_long_is_cancelled_and_the_next_one_runs() {
     );
     let db = Db::in_memory().unwrap();
     let mut running = engine(&rules, Arc::new(Slow), &db, |settings| {
-        settings.rule_timeout = Duration::from_millis(100);
+        settings.config.rule_timeout = Duration::from_millis(100);
     });
     let started = time::Instant::now();
     running.run_until(Running::evaluated).await;

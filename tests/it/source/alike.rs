@@ -12,7 +12,7 @@ use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::model::matcher::{MatchOp, Matcher};
 use pitcrew_alertd::model::querier::Store;
 use pitcrew_alertd::model::sample::{Sample, Timestamp};
-use pitcrew_alertd::promql::Options;
+use pitcrew_alertd::rules::config::RulesConfig;
 use pitcrew_alertd::rules::file;
 use pitcrew_alertd::rules::group::{Context, Group, Progress};
 use pitcrew_alertd::rules::status::Health;
@@ -95,13 +95,10 @@ fn told(store: &Arc<dyn Store>, begin: i64, story: &(&str, &str, &[Step])) -> Ve
     let text = format!("groups:\n- name: g\n  interval: 30s\n{keys}  rules:\n{rules}");
     let spec = file::parse(Path::new("r.yaml"), &text).unwrap().remove(0);
     let mut group = Group::new(spec, Duration::from_secs(60), Duration::ZERO);
+    let keep_unverified = Duration::from_secs(300);
     let context = Context {
-        store: Arc::clone(store),
-        options: Options::default(),
-        around: Default::default(),
-        resend_delay: Duration::from_secs(60),
-        keep_unverified: Duration::from_secs(300),
-        store_filled_at: Timestamp::default(),
+        config: RulesConfig { keep_unverified, ..RulesConfig::default() },
+        ..Context::new(Arc::clone(store))
     };
     let since = |at: Timestamp| (at.0 - begin) / 1000;
     let mut out = Vec::new();

@@ -9,7 +9,6 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::model::querier::Appender;
 use crate::model::sample::Sample;
-use crate::promql::Options;
 use crate::rules::file;
 use crate::rules::group::{Context, Group, Progress};
 use crate::tsdb::{Limits, Tsdb};
@@ -37,14 +36,7 @@ fn view() -> View {
     let sample = |value| Sample { timestamp: Timestamp(0), value };
     let x = |i: &str| Labels::from_pairs([("__name__", "x"), ("i", i)]);
     store.append(&[(x("1"), sample(2.5)), (x("2"), sample(3.0))]).unwrap();
-    let context = Context {
-        store,
-        options: Options::default(),
-        around: Default::default(),
-        resend_delay: Duration::from_secs(60),
-        keep_unverified: Duration::from_secs(60),
-        store_filled_at: Timestamp::default(),
-    };
+    let context = Context::new(store);
     let specs = file::parse(Path::new("r.yaml"), RULES).unwrap();
     let minute = Duration::from_secs(60);
     let mut groups: Vec<Group> =

@@ -14,6 +14,7 @@ use crate::model::labels::{ALERT_NAME, Labels};
 use crate::model::querier::Store;
 use crate::model::sample::{Sample, Timestamp};
 use crate::promql::{self, Options, Value};
+use crate::rules::config::RulesConfig;
 use crate::rules::file::GroupSpec;
 use crate::rules::group::{Context, Group, Progress};
 use crate::rules::status::Health;
@@ -31,16 +32,15 @@ pub(super) fn play(file: &TestFile, test: &Test, groups: &[GroupSpec]) -> Vec<Re
         Ok(input) => input,
         Err(fault) => return vec![Err(fault)],
     };
+    let limits = Limits { max_series: 5_000_000, ..Limits::default() };
     let context = Context {
-        store: Arc::new(Tsdb::new(Limits { max_series: 5_000_000, ..Limits::default() })),
         options,
         around: Surroundings {
             external_labels: Labels::from_pairs(test.external_labels.clone()),
             external_url: test.external_url.clone(),
         },
-        resend_delay: Duration::from_secs(60),
-        keep_unverified: Duration::ZERO,
-        store_filled_at: Timestamp::default(),
+        config: RulesConfig::plain(),
+        ..Context::new(Arc::new(Tsdb::new(limits)))
     };
     let mut groups: Vec<Group> =
         groups.iter().map(|spec| Group::new(spec.clone(), interval, Duration::ZERO)).collect();

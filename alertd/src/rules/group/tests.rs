@@ -73,15 +73,15 @@ impl Bench {
         let tsdb = Some(Tsdb::new(Limits::default()));
         let store = Arc::new(Shaky { tsdb, ..Shaky::default() });
         let context = Context {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            options: Options::default(),
             around: Surroundings {
                 external_labels: Labels::from_pairs([("site", "north")]),
                 external_url: "http://pitcrew/".to_owned(),
             },
-            resend_delay: Duration::from_secs(60),
-            keep_unverified: Duration::from_secs(300),
-            store_filled_at: Timestamp::default(),
+            config: RulesConfig {
+                keep_unverified: Duration::from_secs(300),
+                ..RulesConfig::default()
+            },
+            ..Context::new(Arc::clone(&store) as Arc<dyn Store>)
         };
         let group = Group::new(spec, Duration::from_secs(60), Duration::ZERO);
         Bench { store, context, group, told: Vec::new(), room: true }
