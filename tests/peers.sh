@@ -8,6 +8,8 @@ packages="prometheus prometheus-alertmanager prometheus-node-exporter"
 systemd="systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2"
 mail="python3-aiosmtpd python3-attr python3-public"
 openapi=@octokit/openapi@23.0.2
+slack_types=@slack/types@3.2.0
+typescript=typescript@5.9.3
 
 need() { # need PROGRAM: what provides it
   command -v "$1" >/dev/null || { echo "make test needs $1: install $2" >&2; exit 1; }
@@ -70,6 +72,16 @@ if [ ! -s "$peers/api.github.com.json" ]; then
   mv "$peers/api.github.com.json.part" "$peers/api.github.com.json"
   rm -rf "$peers/npm"
 fi
+
+npm_package() { # npm_package NAME PACKAGE: its files, as they are published, in $peers/NAME; no script of it runs
+  [ -s "$peers/$1/package.json" ] && return
+  mkdir "$work/$1"
+  (cd "$work/$1" && npm pack --ignore-scripts --silent "$2" >/dev/null && tar -xzf ./*.tgz)
+  rm -rf "${peers:?}/$1"
+  mv "$work/$1/package" "$peers/$1"
+}
+npm_package slack-types "$slack_types"
+npm_package typescript "$typescript"
 
 for program in prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter; do
   [ -x "$peers/usr/bin/$program" ] || { echo "$peers/usr/bin/$program is missing: delete $peers and run this again" >&2; exit 1; }

@@ -15,8 +15,11 @@ pub mod http;
 pub mod metrics;
 pub mod pagerduty;
 pub mod slack;
+pub mod slack_bot;
 pub mod webhook;
 pub mod wording;
+
+mod mrkdwn;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -70,6 +73,7 @@ pub type Notifiers = Vec<Box<dyn Notifier>>;
 /// Every kind of receiver.
 pub const NOTIFIERS: &[Entry] = &[
     Entry { name: "slack", build: slack::build },
+    Entry { name: "slack_bot", build: slack_bot::build },
     Entry { name: "email", build: email::build },
     Entry { name: "webhook", build: webhook::build },
     Entry { name: "discord", build: discord::build },

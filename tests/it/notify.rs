@@ -4,3 +4,4 @@ mod bench;
 mod delivery;
 mod formats;
 mod mail;
+mod slack;

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod differential;
 pub mod fake_github;
 pub mod fake_runner;
+pub mod fake_slack;
 pub mod fake_smtp;
 pub mod fake_source;
 pub mod fake_target;

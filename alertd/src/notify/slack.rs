@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::http::Endpoint;
+use super::mrkdwn::{anchor, escape};
 use super::wording::{self, Severity, clip};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
@@ -105,7 +106,7 @@ fn message<'a>(
     let subject = config.title.clone().unwrap_or_else(|| wording::subject(notification));
     let mut text = format!("*{}*", escape(&subject));
     if let Some(url) = wording::link(external_url) {
-        text.push_str(&format!(" {}", anchor(url.as_str(), "open Pitcrew")));
+        text.push_str(&format!(" {}", anchor(&url, "open Pitcrew")));
     }
     let left = notification.alerts.len().saturating_sub(MAX_ATTACHMENTS) as u64;
     if left + notification.truncated > 0 {
@@ -136,7 +137,7 @@ fn attachment(alert: &NotifiedAlert, text: Option<&str>) -> Attachment {
     };
     let mut lines = vec![escape(&clip(text.unwrap_or(wording::description(alert)), MAX_TEXT))];
     if let Some(url) = wording::link(alert.annotation("runbook_url")) {
-        lines.push(anchor(url.as_str(), "Runbook"));
+        lines.push(anchor(&url, "Runbook"));
     }
     let facts = wording::facts(alert);
     let fields = facts.into_iter().map(|(name, value)| Field {
@@ -155,15 +156,6 @@ fn attachment(alert: &NotifiedAlert, text: Option<&str>) -> Attachment {
         ts: alert.starts_at.0.div_euclid(1000),
         mrkdwn_in: ["text"],
     }
-}
-
-/// Slack's three control characters; with them gone no text can mention, link or notify.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn anchor(url: &str, words: &str) -> String {
-    format!("<{}|{words}>", escape(&url.replace('|', "%7C")))
 }
 
 #[cfg(test)]

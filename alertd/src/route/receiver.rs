@@ -24,6 +24,7 @@ use self::discord::Discord;
 use self::email::{Email, Login};
 use self::pagerduty::{PagerDuty, PagerDutyKey};
 use self::slack::Slack;
+use self::slack_bot::SlackBot;
 use self::webhook::Webhook;
 use crate::http_client::HttpClientConfig;
 
@@ -98,7 +99,7 @@ impl Receiver {
         let mails = self.email.iter().chain(own.digest.iter().map(|digest| &digest.email));
         let logins = mails.filter_map(|email| email.login.as_ref());
         sources.extend(logins.flat_map(Login::sources));
-        sources.extend(own.slack_bot.iter().map(|bot| &bot.token));
+        sources.extend(own.slack_bot.iter().flat_map(SlackBot::secrets));
         sources.extend(own.heartbeat.iter().map(|heartbeat| &heartbeat.url));
         let files = sources.into_iter().filter_map(|source| match source {
             SecretSource::Value(_) => None,
@@ -115,6 +116,7 @@ impl Receiver {
         configs.extend(self.webhook.iter().map(|webhook| &webhook.http));
         configs.extend(self.discord.iter().map(|discord| &discord.http));
         configs.extend(self.pagerduty.iter().map(|duty| &duty.http));
+        configs.extend(own.slack_bot.iter().map(|bot| &bot.http));
         configs.extend(own.alertmanager.iter().map(|other| &other.http));
         configs.extend(own.heartbeat.iter().map(|heartbeat| &heartbeat.http));
         configs

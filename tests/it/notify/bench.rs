@@ -12,7 +12,9 @@ use pitcrew_alertd::model::alert::Alert;
 use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::notify::metrics::NotifyMetrics;
 use pitcrew_alertd::notify::{self, Settings};
+use pitcrew_alertd::route::receiver::additions::ReceiverConfig;
 use pitcrew_alertd::route::{self, RouteMetrics, config};
+use pitcrew_exporter::config::yaml;
 use pitcrew_tests::alertmanager;
 use pitcrew_tests::wait::until;
 use prometheus_client::registry::Registry;
@@ -49,9 +51,21 @@ impl Bench {
 
     /// With a file that Debian's amtool does not know all keys of.
     pub(super) async fn start_unchecked(folder: &Path, file: &str, settings: Settings) -> Bench {
+        Bench::start_with(folder, file, "[]", settings).await
+    }
+
+    /// With `receivers` as alertd.yaml has them.
+    pub(super) async fn start_with(
+        folder: &Path,
+        file: &str,
+        receivers: &str,
+        settings: Settings,
+    ) -> Bench {
         let path = folder.join("alertmanager.yaml");
         std::fs::write(&path, file).unwrap();
-        let config = Arc::new(config::load(&path).unwrap());
+        let receivers: Vec<ReceiverConfig> = yaml::parse(&path, receivers).unwrap();
+        let config = config::load(&path).unwrap().join(&path, &receivers).unwrap();
+        let config = Arc::new(config);
         // The last holder may still be leaving.
         let mut db = None;
         until(Duration::from_secs(5), "the data folder is free", async || {
