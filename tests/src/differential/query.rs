@@ -3,6 +3,7 @@
 mod broken;
 mod edges;
 mod operations;
+mod past_end;
 mod pools;
 mod style;
 
@@ -26,6 +27,8 @@ pub struct Query {
     pub sorted: bool,
     /// Made to be broken: if it is not, the values are left open.
     pub broken: bool,
+    /// Prometheus 2.42 evaluates a subquery of it past the last step that asks for it.
+    pub past_end: bool,
 }
 
 /// Milliseconds.
@@ -70,6 +73,7 @@ pub fn random(seed: u64) -> Query {
     if grammar.one_in(6) {
         query.text = grammar.restyled(&query.text);
     }
+    query.past_end = past_end::evaluated(&query.text, query.when);
     query.theirs = query.text.replace("double_exponential_smoothing", "holt_winters");
     query
 }
@@ -94,7 +98,7 @@ impl Grammar {
             6..9 => self.of_edge(PHASE),
             _ => self.vector(depth, PHASE).text,
         };
-        Query { theirs: String::new(), text, when, sorted, broken }
+        Query { theirs: String::new(), text, when, sorted, broken, past_end: false }
     }
 
     fn when(&mut self) -> When {

@@ -28,8 +28,8 @@ impl Grammar {
         match self.random.u8(..16) {
             0 => edge,
             1..4 => match self.pick(FUNCTIONS_OF_EXACT).0 {
-                // Of numbers below the smallest normal one, Debian's build makes the same.
-                function @ ("log2" | "log10") => format!("{function}(abs({edge}) > 1e-300)"),
+                // Of numbers below the smallest normal one, Debian's build makes what it likes.
+                function @ ("ln" | "log2" | "log10") => format!("{function}(abs({edge}) > 1e-300)"),
                 "clamp" => format!("clamp({edge}, {number}, {})", self.pick(NUMBERS)),
                 function @ ("clamp_min" | "clamp_max") => format!("{function}({edge}, {number})"),
                 function => format!("{function}({edge})"),

@@ -82,6 +82,8 @@ impl Grammar {
     pub(super) fn chain(&mut self, phase: i64) -> Piece {
         let powers = self.one_in(3);
         let mut text = String::new();
+        // Rounding decides whether an exponent is whole.
+        let mut power = false;
         for at in 0..self.random.u8(2..6) {
             if at > 0 {
                 let operator = match powers {
@@ -110,9 +112,10 @@ impl Grammar {
                         "> on (job, instance)",
                     ]),
                 };
+                power = operator == "^";
                 text += &format!(" {operator} ");
             }
-            let number = self.one_in(5);
+            let number = power || self.one_in(5);
             text += self.pick(if number { &["2", "-1", "0.5", "3"] } else { OPERANDS });
             if !number && text.ends_with(char::is_alphabetic) {
                 text += &self.modifiers(phase).0;
