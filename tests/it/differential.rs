@@ -20,7 +20,8 @@
 //!   of `@` in 2.42.
 //! - `stddev` of one NaN or infinity alone is 0 in 2.42, and not compensated for rounding. Here it is
 //!   asked of finite numbers near each other.
-//! - Logarithms of numbers below the smallest normal one are off in Debian's build.
+//! - Logarithms of numbers below the smallest normal one, and powers of them, are off in Debian's
+//!   build.
 //! - Durations in plain numbers and quoted names are new in 3.x.
 //! - Of a subquery whose window holds no step, 2.42 evaluates parts all the same, and fails where
 //!   these do; 3.x evaluates nothing (its pull request 16352). Here a window that short is not asked

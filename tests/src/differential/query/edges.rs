@@ -39,6 +39,9 @@ impl Grammar {
             6 => {
                 let operator = self.pick(&["+", "-", "*", "/", "%", "^", "==", "<", ">= bool"]);
                 match self.random.bool() {
+                    true if operator == "^" => {
+                        format!("({edge} unless (abs({edge}) < 1e-300 > 0)) ^ {number}")
+                    }
                     true => format!("{edge} {operator} {number}"),
                     false => format!("{number} {operator} {edge}"),
                 }
