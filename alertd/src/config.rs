@@ -19,6 +19,7 @@ use crate::notify;
 use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
+use crate::route::receiver::Receiver;
 use crate::route::receiver::additions::ReceiverConfig;
 use crate::rules::config::RulesConfig;
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
@@ -201,6 +202,11 @@ impl Config {
             None => Notifications::none(),
         };
         let notifications = notifications.join(file, &self.receivers)?;
+        let issues = |receiver: &Receiver| receiver.additions.github_issue.is_some();
+        if self.github.is_none() && notifications.receivers.iter().any(issues) {
+            let expected = "a credential, since a receiver has github_issue";
+            return Err(Invalid::value(file, "github", expected, "none").into());
+        }
         if let Some(unknown) = notify::without_notifier(&notifications) {
             let expected = "a kind of receiver that this version sends to";
             return Err(Invalid::value(file, unknown.key, expected, unknown.kind).into());

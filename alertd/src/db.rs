@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod board;
+pub mod history;
 pub mod journal;
 pub mod lane_memory;
 pub mod migrations;

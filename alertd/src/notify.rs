@@ -9,8 +9,11 @@
 //! something ended) always has a row of its own, so an outage ends with every change told, in order.
 //! An end is told only to who was told, or may have been told, of the beginning.
 
+pub mod alertmanager;
+pub mod digest;
 pub mod discord;
 pub mod email;
+pub mod github_issue;
 pub mod http;
 pub mod metrics;
 pub mod pagerduty;
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pitcrew_exporter::config::duration;
+use pitcrew_exporter::github::Github;
 use pitcrew_exporter::secret::SecretError;
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -42,6 +46,7 @@ use crate::model::sample::Timestamp;
 use crate::route::config::Notifications;
 use crate::route::notification::Notification;
 use crate::route::receiver::{Integration, Receiver, integration_key};
+use crate::route::template::Templates;
 
 /// Code that sends to one integration of one receiver.
 #[async_trait]
@@ -78,6 +83,8 @@ pub const NOTIFIERS: &[Entry] = &[
     Entry { name: "webhook", build: webhook::build },
     Entry { name: "discord", build: discord::build },
     Entry { name: "pagerduty", build: pagerduty::build },
+    Entry { name: "github_issue", build: github_issue::build },
+    Entry { name: "alertmanager", build: alertmanager::build },
 ];
 
 /// What a notifier is given.
@@ -97,6 +104,12 @@ pub struct Settings {
     /// Where people reach this program; shown in notifications.
     #[serde(skip)]
     pub external_url: String,
+    /// For the texts that receivers' keys ask for.
+    #[serde(skip)]
+    pub templates: Arc<Templates>,
+    /// For issues; of its own, so that no other calls wait for theirs.
+    #[serde(skip)]
+    pub github: Option<Github>,
     /// Longest wait for the answer to one attempt.
     #[serde(with = "duration")]
     pub attempt_timeout: Duration,
@@ -119,6 +132,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             external_url: String::new(),
+            templates: Arc::default(),
+            github: None,
             attempt_timeout: Duration::from_secs(10),
             min_backoff: Duration::from_secs(1),
             max_backoff: Duration::from_secs(120),
@@ -225,10 +240,11 @@ fn channels(
     config: &Notifications,
     settings: &Settings,
 ) -> Result<BTreeMap<String, Arc<Channel>>, NotifyError> {
+    let settings = Settings { templates: Arc::clone(&config.templates), ..settings.clone() };
     let mut channels = BTreeMap::new();
     for receiver in &config.receivers {
         for entry in NOTIFIERS {
-            for (index, notifier) in (entry.build)(receiver, settings)?.into_iter().enumerate() {
+            for (index, notifier) in (entry.build)(receiver, &settings)?.into_iter().enumerate() {
                 let key = integration_key(&receiver.name, entry.name, index);
                 channels.insert(key, Arc::new(Channel { kind: entry.name, notifier }));
             }
@@ -409,7 +425,9 @@ fn judge(
     };
     let doublings = row.attempts.saturating_sub(1).min(16);
     let backoff = settings.min_backoff.saturating_mul(1 << doublings).min(settings.max_backoff);
-    let delay = backoff.mul_f64(0.5 + chance / 2.0).max(asked.min(LONGEST_RETRY_AFTER));
+    // Nobody comes back before the time that was asked for, and not everybody right at it.
+    let asked = asked.min(LONGEST_RETRY_AFTER).mul_f64(1.0 + chance / 10.0);
+    let delay = backoff.mul_f64(0.5 + chance / 2.0).max(asked);
     let due_at = now.plus(delay);
     match due_at > row.created_at.plus(settings.deadline) {
         true => Outcome::Failed { error: format!("deadline passed: {text}"), perhaps },
@@ -435,8 +453,8 @@ mod tests {
             (2, lost(), 0, 2, true),
             (4, busy(None), 0, 8, false),
             (40, busy(None), 0, 120, false),
-            (1, busy(Some(Duration::from_secs(30))), 0, 30, false),
-            (1, busy(Some(Duration::from_secs(999_999))), 0, 3600, false),
+            (1, busy(Some(Duration::from_secs(30))), 0, 33, false),
+            (1, busy(Some(Duration::from_secs(999_999))), 0, 3960, false),
             (1, refused(), 0, 0, false),
             (1, busy(None), 86_400, 0, false),
             (9, lost(), 86_400, 0, true),

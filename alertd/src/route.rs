@@ -8,6 +8,7 @@ pub mod config;
 pub mod dedup;
 pub mod dispatch;
 pub mod group;
+pub mod history;
 pub mod inhibit;
 pub mod intake;
 pub mod matchers;

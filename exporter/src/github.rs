@@ -1,6 +1,7 @@
-//! GitHub's REST API as Pitcrew uses it: runners, their labels, and jobs.
+//! GitHub's REST API as Pitcrew uses it: runners, their labels, jobs, and issues.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
@@ -24,6 +25,7 @@ mod client;
 pub mod config;
 mod credential;
 pub mod error;
+pub mod issues;
 pub mod metrics;
 pub mod model;
 mod pages;
@@ -42,6 +44,12 @@ const MAX_RUNS: usize = 500;
 pub struct Github {
     client: Arc<Client>,
     urgency: Urgency,
+}
+
+impl fmt::Debug for Github {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Github")
+    }
 }
 
 impl Github {

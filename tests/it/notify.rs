@@ -2,6 +2,10 @@
 
 mod bench;
 mod delivery;
+mod digest;
 mod formats;
+mod hostile;
+mod issues;
 mod mail;
+mod services;
 mod slack;

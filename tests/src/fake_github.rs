@@ -23,6 +23,7 @@ pub mod auth;
 pub mod budget;
 pub mod fault;
 mod http;
+pub mod issues;
 pub mod json;
 pub mod ledger;
 pub mod registry;

@@ -37,6 +37,8 @@ pub struct Request {
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: Value,
+    /// The same as it came.
+    pub raw: String,
     pub at: Instant,
     /// `None` when it was left without an answer.
     pub status: Option<u16>,
@@ -160,6 +162,7 @@ impl Request {
 async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let Some((path, headers, body)) = read(&mut stream).await else { return };
     let at = clock::monotonic();
+    let raw = String::from_utf8_lossy(&body).into_owned();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let (answer, manners) = {
         let mut state = state.lock().unwrap();
@@ -183,7 +186,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     if let Answer::Late(time) = answer {
         tokio::time::sleep(time).await;
     }
-    state.lock().unwrap().requests.push(Request { path, headers, body, at, status });
+    state.lock().unwrap().requests.push(Request { path, headers, body, raw, at, status });
     if answer == Answer::Hang {
         // Until the other side gives up.
         let mut rest = [0; 64];

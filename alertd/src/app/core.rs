@@ -9,6 +9,7 @@ use pitcrew_exporter::exposition::registry_families;
 use pitcrew_exporter::github::metrics::GithubMetrics;
 use pitcrew_exporter::metric::Families;
 use pitcrew_exporter::{clock as exporter_clock, process};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -29,6 +30,7 @@ use crate::db::outbox::Outbox;
 use crate::db::{self, Db};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
+use crate::notify::digest::DigestMetrics;
 use crate::notify::metrics::NotifyMetrics;
 use crate::remote::config::RemoteWriteConfig;
 use crate::remote::forward::{Forwarding, Outlet};
@@ -36,7 +38,7 @@ use crate::remote::metadata::Received;
 use crate::remote::metrics::{ReceiveMetrics, SendMetrics};
 use crate::remote::queue::QueueError;
 use crate::remote::source::RemoteSource;
-use crate::route::RouteMetrics;
+use crate::route::{RouteMetrics, history};
 use crate::rules::metrics::RulesMetrics;
 use crate::rules::notifier::metrics::NotifierMetrics;
 use crate::scrape;
@@ -73,6 +75,9 @@ pub(super) struct Core {
     pub(super) notify: NotifyMetrics,
     pub(super) actions: ActionMetrics,
     pub(super) github: GithubMetrics,
+    pub(super) digest: DigestMetrics,
+    /// Reports of alerts that the history for digests did not take.
+    pub(super) history_lost: Counter,
     pub(super) snapshots: Snapshots,
     /// Cancelled when the program is to end and begin anew.
     pub(super) restart: CancellationToken,
@@ -141,6 +146,8 @@ impl Core {
             notify: NotifyMetrics::new(&mut registry),
             actions: ActionMetrics::new(&mut registry),
             github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
+            digest: DigestMetrics::new(&mut registry),
+            history_lost: history::lost(&mut registry),
             scrape: ScrapeMetrics::new(&mut registry),
             targets: Targets::default(),
             snapshots: Snapshots::new(data_dir, db.clone(), tsdb.clone()),

@@ -18,12 +18,13 @@ use crate::actions::view::PoolsView;
 use crate::actions::{self, Actions};
 use crate::api::write::Anonymous;
 use crate::config::Loaded;
+use crate::db::history::History;
 use crate::model::alert::ActiveAlerts;
 use crate::model::labels::Labels;
-use crate::notify;
+use crate::notify::{self, digest};
 use crate::promql::Options;
 use crate::remote::send;
-use crate::route::{self, Enrich};
+use crate::route::{self, Enrich, history};
 use crate::rules::notifier::Notifier;
 use crate::rules::template::Surroundings;
 use crate::rules::{self, Engine};
@@ -45,8 +46,14 @@ const FIRST_EVALUATION: Duration = Duration::from_secs(1);
 /// # Errors
 /// When that cannot be used.
 pub(super) fn github(core: &Core, loaded: &Loaded) -> anyhow::Result<Option<Github>> {
-    let config = loaded.config.github.as_ref().filter(|_| !loaded.config.pools.is_empty());
+    let needed = !loaded.config.pools.is_empty() || has_issues(loaded);
+    let config = loaded.config.github.as_ref().filter(|_| needed);
     config.map(|github| Github::new(github, core.github.clone())).transpose().context("github")
+}
+
+fn has_issues(loaded: &Loaded) -> bool {
+    let mut receivers = loaded.notifications.receivers.iter();
+    receivers.any(|receiver| receiver.additions.github_issue.is_some())
 }
 
 pub(super) struct Generation {
@@ -76,7 +83,18 @@ impl Generation {
             (stop.child_token(), CancellationToken::new(), CancellationToken::new());
         let guard = || failed.clone().drop_guard();
         let (sources, delivery) = (TaskTracker::new(), TaskTracker::new());
-        let (alerts, inbox) = mpsc::channel(INBOX);
+        let (alerts, noticed) = mpsc::channel(INBOX);
+        let (onward, inbox) = mpsc::channel(INBOX);
+        let history = History::new(core.db.clone());
+        let tap = history::tap(
+            history.clone(),
+            loaded.notifications.resolve_timeout,
+            noticed,
+            onward,
+            core.history_lost.clone(),
+            drained.clone(),
+        );
+        sources.spawn(until_end(tap, guard()));
         let (active, watching) = watch::channel(Arc::new(ActiveAlerts::default()));
 
         let anonymous = match (core.exposed, config.pools.is_empty()) {
@@ -97,9 +115,27 @@ impl Generation {
             drained.clone(),
         );
         sources.spawn(until_end(routing, guard()));
+        let settings = notify::Settings {
+            external_url: external_url.clone(),
+            // Beside the pools' client: a flood of issues must not hold up a failover.
+            github: match config.github.as_ref().filter(|_| has_issues(loaded)) {
+                Some(github) => Some(Github::new(github, core.github.clone()).context("github")?),
+                None => None,
+            },
+            ..config.delivery.clone()
+        };
+        let digests = digest::run(
+            Arc::clone(&loaded.notifications),
+            settings.clone(),
+            history,
+            Arc::new(|_| Vec::new()),
+            core.digest.clone(),
+            drained.clone(),
+        );
+        delivery.spawn(until_end(digests, guard()));
         let deliver = notify::run(
             Arc::clone(&loaded.notifications),
-            notify::Settings { external_url: external_url.clone(), ..config.delivery.clone() },
+            settings,
             core.outbox.clone(),
             core.notify.clone(),
             drained.clone(),
@@ -113,7 +149,7 @@ impl Generation {
 
         let (command, commands) = mpsc::channel(COMMANDS);
         let (show, pools) = watch::channel(Arc::new(PoolsView::default()));
-        if let Some(github) = github {
+        if let Some(github) = github.filter(|_| !config.pools.is_empty()) {
             let work = actions::run(Actions {
                 config: config.actions.clone(),
                 roster,

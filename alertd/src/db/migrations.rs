@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     super::alerts::SCHEMA,
     super::lane_memory::SCHEMA,
     super::board::SCHEMA,
+    super::history::SCHEMA,
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {

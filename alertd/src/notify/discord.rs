@@ -1,5 +1,7 @@
 //! Discord, by webhook: one embed per alert, coloured by severity, within Discord's limits.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
@@ -8,6 +10,7 @@ use super::wording::{self, Severity, legible};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
 use crate::route::receiver::{Receiver, discord};
+use crate::route::template::{Scope, Templates};
 
 /// Discord's limits, in the units of UTF-16 that it counts.
 const MAX_CONTENT: usize = 2000;
@@ -31,6 +34,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
             endpoint: Endpoint::new(url, http, settings.attempt_timeout),
             config: config.clone(),
             external_url: settings.external_url.clone(),
+            templates: Arc::clone(&settings.templates),
         }));
     }
     Ok(built)
@@ -40,14 +44,31 @@ struct Discord {
     endpoint: Endpoint,
     config: discord::Discord,
     external_url: String,
+    templates: Arc<Templates>,
 }
 
 #[async_trait]
 impl Notifier for Discord {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
-        let message = message(delivery.notification, &self.config, &self.external_url);
+        let scope = Scope { notification: delivery.notification, external_url: &self.external_url };
+        let config = expanded(&self.config, &self.templates, &scope);
+        let message = message(delivery.notification, &config, &self.external_url);
         let body = serde_json::to_string(&message).expect("text and numbers always serialize");
         self.endpoint.post(body, &[]).await.map(|_| Sent::default())
+    }
+}
+
+/// The configuration with what its texts say of this notification.
+fn expanded(config: &discord::Discord, templates: &Templates, of: &Scope<'_>) -> discord::Discord {
+    let text = |own: &Option<String>, name| templates.text(own.as_deref(), name, of);
+    let own = |own: &Option<String>| own.as_deref().map(|text| templates.expand(text, of));
+    discord::Discord {
+        title: text(&config.title, "discord.default.title"),
+        message: text(&config.message, "discord.default.message"),
+        content: text(&config.content, "discord.default.content"),
+        username: own(&config.username),
+        avatar_url: own(&config.avatar_url),
+        ..config.clone()
     }
 }
 

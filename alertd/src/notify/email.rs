@@ -2,22 +2,24 @@
 
 mod login;
 mod message;
-mod page;
+pub(super) mod page;
 mod session;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lettre::Address;
 use tracing::error;
 
-use self::message::{Parties, Texts};
+use self::message::{Letter, Parties, Texts};
 use self::session::{Fates, Security, Server};
 use super::wording::clip;
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
+use crate::model::sample::Timestamp;
 use crate::route::receiver::{Receiver, email};
+use crate::route::template::{Scope, Templates};
 
 /// Of an attempt's time, for each of connecting and the envelope: the rest is for the last answer.
 const SHARE: f64 = 0.4;
@@ -34,6 +36,7 @@ pub(super) struct Email {
     server: Server,
     timeout: Duration,
     external_url: String,
+    templates: Arc<Templates>,
     halves: Mutex<Halves>,
 }
 
@@ -45,17 +48,26 @@ struct Halves(VecDeque<(String, BTreeSet<Address>)>);
 #[async_trait]
 impl Notifier for Email {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
+        let (config, templates) = (&self.config, &self.templates);
+        let scope = Scope { notification: delivery.notification, external_url: &self.external_url };
+        let text = |own: &Option<String>, name| templates.text(own.as_deref(), name, &scope);
+        let headers = config.headers.iter();
+        let headers = headers.map(|(name, value)| (name.clone(), templates.expand(value, &scope)));
         let texts = Texts {
-            html: self.config.html.clone(),
-            text: self.config.text.clone(),
-            headers: self.config.headers.clone().into_iter().collect(),
+            subject: text(&None, "email.default.subject"),
+            html: templates.page(config.html.as_deref(), "email.default.html", &scope),
+            text: text(&config.text, "email.default.text").filter(|text| !text.is_empty()),
+            headers: headers.collect(),
         };
-        let parties = self.parties()?;
-        let made = message::message(delivery, &parties, texts, &self.external_url, delivery.memory);
-        let made = made.map_err(|cause| self.refused(cause))?;
+        let (from, to) =
+            (templates.expand(&config.from, &scope), templates.expand(&config.to, &scope));
+        let parties = self.parties(&from, &to)?;
+        let first = delivery.memory.filter(|_| config.threads);
+        let letter = message::letter(delivery, texts, &self.external_url, first);
+        let made = message::wire(&parties, letter).map_err(|cause| self.refused(cause))?;
         self.hand_over(delivery.id, &parties, &made).await?;
         let first = delivery.memory.map(str::to_owned);
-        let memory = first.unwrap_or_else(|| message::message_id(delivery, &parties.from));
+        let memory = first.unwrap_or_else(|| message::message_id(delivery.id, &parties.from));
         Ok(Sent { memory: Some(memory) })
     }
 }
@@ -81,14 +93,33 @@ impl Email {
             server,
             timeout: settings.attempt_timeout,
             external_url: settings.external_url.clone(),
+            templates: Arc::clone(&settings.templates),
             halves: Mutex::default(),
         }
     }
 
-    fn parties(&self) -> Result<Parties, NotifyError> {
+    /// Sends a mail that is about no alert group; `id` is of no other mail.
+    pub(super) async fn letter(
+        &self,
+        id: &str,
+        at: Timestamp,
+        subject: String,
+        text: String,
+        html: String,
+    ) -> Result<(), NotifyError> {
+        let parties = self.parties(&self.config.from, &self.config.to)?;
+        let mut headers: Vec<_> = self.config.headers.clone().into_iter().collect();
+        // That is for notifications.
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("Subject"));
+        let letter = Letter { id, at, subject, text, html, headers, urgent: false, first: None };
+        let made = message::wire(&parties, letter).map_err(|cause| self.refused(cause))?;
+        self.hand_over(id, &parties, &made).await
+    }
+
+    fn parties(&self, from: &str, to: &str) -> Result<Parties, NotifyError> {
         let wrong = |text: &str| self.refused(format!("no e-mail address: {}", clip(text, 100)));
-        let from = self.config.from.parse().map_err(|_| wrong(&self.config.from))?;
-        let to = self.config.to.parse().map_err(|_| wrong(&self.config.to))?;
+        let from = from.parse().map_err(|_| wrong(from))?;
+        let to = to.parse().map_err(|_| wrong(to))?;
         Ok(Parties { from, to })
     }
 

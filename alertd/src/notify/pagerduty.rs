@@ -1,6 +1,7 @@
 //! PagerDuty: one incident per alert group, by its events API (version 2, or 1 for a service key).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::Url;
@@ -11,8 +12,9 @@ use super::http::Endpoint;
 use super::wording::{self, Severity, clip, legible};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
-use crate::route::receiver::pagerduty::{self, PagerDutyKey};
+use crate::route::receiver::pagerduty::{self, PagerDutyImage, PagerDutyKey, PagerDutyLink};
 use crate::route::receiver::{Receiver, SecretSource};
+use crate::route::template::{Scope, Templates};
 
 /// Path of the older interface on the same host.
 const EVENTS_V1: &str = "/generic/2010-04-15/create_event.json";
@@ -35,6 +37,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
             endpoint: Endpoint::new(url, config.http.clone(), settings.attempt_timeout),
             config: config.clone(),
             external_url: settings.external_url.clone(),
+            templates: Arc::clone(&settings.templates),
         }));
     }
     Ok(built)
@@ -49,18 +52,24 @@ struct PagerDuty {
     endpoint: Endpoint,
     config: pagerduty::PagerDuty,
     external_url: String,
+    templates: Arc<Templates>,
 }
 
 #[async_trait]
 impl Notifier for PagerDuty {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
         let (notification, url) = (delivery.notification, &self.external_url);
+        let scope = Scope { notification, external_url: url };
+        let config = expanded(&self.config, &self.templates, &scope);
+        let key = |source: &SecretSource| {
+            source.read().map(|key| self.templates.expand(key.reveal(), &scope))
+        };
         let (body, old) = match &self.config.key {
-            PagerDutyKey::Routing(key) => {
-                (json(event(notification, &self.config, key.read()?.reveal(), url)), false)
+            PagerDutyKey::Routing(source) => {
+                (json(event(notification, &config, &key(source)?, url)), false)
             }
-            PagerDutyKey::Service(key) => {
-                (json(old_event(notification, &self.config, key.read()?.reveal(), url)), true)
+            PagerDutyKey::Service(source) => {
+                (json(old_event(notification, &config, &key(source)?, url)), true)
             }
         };
         match self.endpoint.post(body, &[]).await {
@@ -71,6 +80,39 @@ impl Notifier for PagerDuty {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The configuration with what its texts say of this notification.
+fn expanded(
+    config: &pagerduty::PagerDuty,
+    templates: &Templates,
+    of: &Scope<'_>,
+) -> pagerduty::PagerDuty {
+    let text = |own: &Option<String>, name| templates.text(own.as_deref(), name, of);
+    let own = |own: &Option<String>| own.as_deref().map(|text| templates.expand(text, of));
+    let expand = |text: &String| templates.expand(text, of);
+    let images = config.images.iter().map(|image| PagerDutyImage {
+        src: expand(&image.src),
+        alt: expand(&image.alt),
+        href: expand(&image.href),
+    });
+    let links = config.links.iter();
+    let links =
+        links.map(|link| PagerDutyLink { href: expand(&link.href), text: expand(&link.text) });
+    pagerduty::PagerDuty {
+        client: text(&config.client, "pagerduty.default.client"),
+        client_url: text(&config.client_url, "pagerduty.default.clientURL"),
+        description: text(&config.description, "pagerduty.default.description"),
+        details: config.details.iter().map(|(name, text)| (name.clone(), expand(text))).collect(),
+        images: images.collect(),
+        links: links.collect(),
+        source: own(&config.source),
+        severity: own(&config.severity),
+        class: own(&config.class),
+        component: own(&config.component),
+        group: own(&config.group),
+        ..config.clone()
     }
 }
 
@@ -338,8 +380,8 @@ receivers: [ {{ name: a, pagerduty_configs: [ {{ {more} }} ] }} ]"
         assert_eq!(value["routing_key"], "k");
         assert_eq!(value["event_action"], "trigger");
         // SHA-256 of `{}:{}`.
-        let key = "96f37e81c77ee63caadc90ab1b71fe12427d5f23a08cdb28ad5fdf8d2e5a0a7c";
-        assert_eq!(value["dedup_key"].as_str().unwrap().len(), key.len());
+        let key = "cc9772a1ec901d26ef71dae861793e4d08979fa5030a3f0a5f3ba549f1f2d0b6";
+        assert_eq!(value["dedup_key"], key);
         assert_eq!(value["payload"]["severity"], "warning");
         assert_eq!(value["payload"]["source"], "a");
         assert_eq!(value["payload"]["custom_details"]["num_resolved"], "1");

@@ -33,14 +33,18 @@ pub fn subject(notification: &Notification) -> String {
         true => "[RESOLVED]".to_owned(),
         false => format!("[FIRING:{firing}]"),
     };
+    clip(&format!("{state} {}", title(notification)), 200)
+}
+
+/// The same without the state, which changes.
+pub fn title(notification: &Notification) -> String {
     let shared = common(notification.alerts.iter().map(|alert| &alert.labels));
     let name = shared.get("alertname").map_or("alerts", String::as_str);
     let others = notification.group_labels.iter().filter(|(label, _)| *label != "alertname");
-    let mut words = vec![state, name.to_owned()];
+    let mut words = vec![name.to_owned()];
     words.extend(others.map(|(_, value)| value.clone()));
     // On one line, so that no label can add a header to a mail.
-    let words = words.join(" ").replace(char::is_control, " ");
-    clip(&words, 200)
+    clip(&words.join(" ").replace(char::is_control, " "), 200)
 }
 
 /// The alert in one line: its summary, else its name.

@@ -62,7 +62,7 @@ impl Receiver {
     /// Every integration, in the order of the lists.
     pub fn integrations(&self) -> Vec<Integration> {
         let own = &self.additions;
-        let all: [(&'static str, Vec<bool>); 10] = [
+        let all: [(&'static str, Vec<bool>); 9] = [
             ("slack", self.slack.iter().map(|slack| slack.send_resolved).collect()),
             ("email", self.email.iter().map(|email| email.send_resolved).collect()),
             ("webhook", self.webhook.iter().map(|webhook| webhook.send_resolved).collect()),
@@ -70,8 +70,7 @@ impl Receiver {
             ("pagerduty", self.pagerduty.iter().map(|duty| duty.send_resolved).collect()),
             ("slack_bot", own.slack_bot.iter().map(|_| true).collect()),
             ("github_issue", own.github_issue.iter().map(|_| true).collect()),
-            ("digest", own.digest.iter().map(|_| true).collect()),
-            ("alertmanager", own.alertmanager.iter().map(|_| true).collect()),
+            ("alertmanager", own.alertmanager.iter().flat_map(|a| &a.urls).map(|_| true).collect()),
             ("heartbeat", own.heartbeat.iter().map(|_| false).collect()),
         ];
         let list = all.into_iter().flat_map(|(kind, flags)| {
@@ -96,7 +95,9 @@ impl Receiver {
         sources.extend(self.pagerduty.iter().map(|duty| match &duty.key {
             PagerDutyKey::Routing(key) | PagerDutyKey::Service(key) => key,
         }));
-        let mails = self.email.iter().chain(own.digest.iter().map(|digest| &digest.email));
+        let digest = own.digest.iter();
+        let mails = self.email.iter().chain(digest.clone().filter_map(|d| d.email.as_ref()));
+        sources.extend(digest.filter_map(|digest| digest.slack.as_ref()).map(|slack| &slack.url));
         let logins = mails.filter_map(|email| email.login.as_ref());
         sources.extend(logins.flat_map(Login::sources));
         sources.extend(own.slack_bot.iter().flat_map(SlackBot::secrets));
@@ -118,6 +119,8 @@ impl Receiver {
         configs.extend(self.pagerduty.iter().map(|duty| &duty.http));
         configs.extend(own.slack_bot.iter().map(|bot| &bot.http));
         configs.extend(own.alertmanager.iter().map(|other| &other.http));
+        let digests = own.digest.iter().filter_map(|digest| digest.slack.as_ref());
+        configs.extend(digests.map(|slack| &slack.http));
         configs.extend(own.heartbeat.iter().map(|heartbeat| &heartbeat.http));
         configs
     }

@@ -178,6 +178,25 @@ fn app_token() -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
+async fn issues(caller: &mut Caller<'_>) {
+    let issues = "/repos/{owner}/{repo}/issues";
+    let issue = "/repos/{owner}/{repo}/issues/{issue_number}";
+    let comments = "/repos/{owner}/{repo}/issues/{issue_number}/comments";
+    let new = json!({ "title": "a", "body": "b", "labels": ["x"] });
+    caller.call("POST", issues, "", new, 201).await;
+    caller.call("POST", issues, "", json!({ "title": "" }), 422).await;
+    let number = caller.github.with(|sim, _| *sim.issues.all.keys().next().unwrap());
+    caller.set("issue_number", number);
+    caller.call("POST", comments, "", json!({ "body": "c" }), 201).await;
+    caller.call("GET", comments, "", Value::Null, 200).await;
+    let closed = json!({ "state": "closed", "state_reason": "completed" });
+    caller.call("PATCH", issue, "", closed, 200).await;
+    caller.call("GET", issue, "", Value::Null, 200).await;
+    caller.call("GET", issues, "?state=all", Value::Null, 200).await;
+    caller.github.with(|sim, _| sim.issues.deleted.push(number));
+    caller.call("GET", issue, "", Value::Null, 410).await;
+}
+
 #[tokio::test]
 async fn every_body_fits_githubs_schema() {
     let github = FakeGithub::start(Settings { busy_lag: 0.0, ..Settings::default() }).await;
@@ -255,6 +274,7 @@ async fn every_body_fits_githubs_schema() {
     let detailed = json!({ "ref": "main", "return_run_details": true });
     caller.call("POST", dispatch, "", detailed, 200).await;
     caller.call("POST", dispatch, "", json!({}), 422).await;
+    issues(&mut caller).await;
     let runners = "/repos/{owner}/{repo}/actions/runners";
     caller.call_as("Bearer wrong", "GET", runners, "", Value::Null, 401).await;
     github.with(|sim, _| sim.settings.rate_limit = 1);

@@ -12,8 +12,9 @@ use pitcrew_alertd::model::alert::Alert;
 use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::notify::metrics::NotifyMetrics;
 use pitcrew_alertd::notify::{self, Settings};
+use pitcrew_alertd::route::config::{self, Notifications};
 use pitcrew_alertd::route::receiver::additions::ReceiverConfig;
-use pitcrew_alertd::route::{self, RouteMetrics, config};
+use pitcrew_alertd::route::{self, RouteMetrics};
 use pitcrew_exporter::config::yaml;
 use pitcrew_tests::alertmanager;
 use pitcrew_tests::wait::until;
@@ -43,18 +44,10 @@ pub(super) fn hundredth() -> Settings {
 
 impl Bench {
     pub(super) async fn start(folder: &Path, file: &str, settings: Settings) -> Bench {
-        let path = folder.join("alertmanager.yaml");
-        std::fs::write(&path, file).unwrap();
-        alertmanager::check_config(&path);
-        Bench::start_unchecked(folder, file, settings).await
-    }
-
-    /// With a file that Debian's amtool does not know all keys of.
-    pub(super) async fn start_unchecked(folder: &Path, file: &str, settings: Settings) -> Bench {
         Bench::start_with(folder, file, "[]", settings).await
     }
 
-    /// With `receivers` as alertd.yaml has them.
+    /// `receivers` as alertd.yaml has them.
     pub(super) async fn start_with(
         folder: &Path,
         file: &str,
@@ -63,9 +56,20 @@ impl Bench {
     ) -> Bench {
         let path = folder.join("alertmanager.yaml");
         std::fs::write(&path, file).unwrap();
-        let receivers: Vec<ReceiverConfig> = yaml::parse(&path, receivers).unwrap();
-        let config = config::load(&path).unwrap().join(&path, &receivers).unwrap();
-        let config = Arc::new(config);
+        alertmanager::check_config(&path);
+        Bench::start_unchecked(folder, file, receivers, settings).await
+    }
+
+    /// With a file that Debian's amtool does not know all keys of.
+    pub(super) async fn start_unchecked(
+        folder: &Path,
+        file: &str,
+        receivers: &str,
+        settings: Settings,
+    ) -> Bench {
+        let path = folder.join("alertmanager.yaml");
+        std::fs::write(&path, file).unwrap();
+        let config = Arc::new(configuration(folder, receivers));
         // The last holder may still be leaving.
         let mut db = None;
         until(Duration::from_secs(5), "the data folder is free", async || {
@@ -110,6 +114,13 @@ impl Bench {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }
+}
+
+/// What is configured in the folder, with these `receivers` of alertd.yaml.
+pub(super) fn configuration(folder: &Path, receivers: &str) -> Notifications {
+    let path = folder.join("alertmanager.yaml");
+    let receivers: Vec<ReceiverConfig> = yaml::parse(&path, receivers).unwrap();
+    config::load(&path).unwrap().join(&path, &receivers).unwrap()
 }
 
 /// An alert that has just begun to fire.

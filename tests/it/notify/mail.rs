@@ -164,7 +164,8 @@ async fn tls_from_the_first_byte() {
     let data = tempfile::tempdir().unwrap();
     let settings = Settings { attempt_timeout: ATTEMPT, ..hundredth() };
     // Debian's amtool is older than the key.
-    let bench = Bench::start_unchecked(data.path(), &file(server.port, &keys), settings).await;
+    let bench =
+        Bench::start_unchecked(data.path(), &file(server.port, &keys), "[]", settings).await;
     bench.send(vec![firing(&[("alertname", "A")])]).await;
     until(LIMIT, "the mail", async || !server.mails().is_empty()).await;
     let mail = &server.mails()[0];
@@ -275,5 +276,46 @@ async fn a_group_is_one_thread_that_any_mail_program_can_show() {
     assert!(text.contains("runbook: https://x.test/A.md"), "{text}");
     assert!(html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
     assert!(html.contains("\u{1f525}") && !html.contains('\u{202e}'), "{html}");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn the_configurations_own_words_replace_ours() {
+    let post = Post::new();
+    let server = post.plain(&[]).await;
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(
+        data.path().join("own.tmpl"),
+        "{{ define \"email.default.subject\" }}own {{ .Status }} {{ .CommonLabels.x }}{{ end }}",
+    )
+    .unwrap();
+    let text = format!(
+        "
+templates: ['*.tmpl']
+route: {{ receiver: team, group_by: [alertname], group_wait: 0s, group_interval: 300ms }}
+receivers:
+  - name: team
+    email_configs:
+      - {{ to: '{{{{ .CommonLabels.team }}}}@x.test', from: p@x.test, smarthost: 'localhost:{}',
+          require_tls: false, headers: {{ X-Who: '{{{{ .CommonLabels.x }}}}' }},
+          html: '<p title=\"{{{{ .CommonLabels.x }}}}\">{{{{ .CommonLabels.x }}}}</p>',
+          text: 'all: {{{{ len .Alerts }}}} {{{{ .Nonsense }}}}' }}
+",
+        server.port
+    );
+    let settings = Settings { attempt_timeout: ATTEMPT, ..hundredth() };
+    let bench = Bench::start(data.path(), &text, settings).await;
+    let hostile = "\"><script>\r\nBcc: c@x.test";
+    bench.send(vec![firing(&[("alertname", "A"), ("team", "crew"), ("x", hostile)])]).await;
+    until(LIMIT, "the mail", async || !server.mails().is_empty()).await;
+    let mail = &server.mails()[0];
+    assert_eq!(mail.to, ["crew@x.test"]);
+    assert!(mail.header("Subject").starts_with("own firing \"><script>"), "{mail:?}");
+    assert!(mail.header("X-Who").starts_with("\"><script>"), "{mail:?}");
+    assert_eq!(mail.header("Bcc"), "");
+    let parts = mail.parts();
+    // A template that fails costs its text alone.
+    assert!(parts[0].contains("<error expanding template"), "{}", parts[0]);
+    assert!(parts[1].starts_with("<p title=") && !parts[1].contains("<script>"), "{}", parts[1]);
     bench.stop().await;
 }

@@ -262,7 +262,7 @@ pub fn http_date(seconds: f64) -> String {
     format!("{day}, {} {month} {} {} GMT", parts[2], parts[0], clock.trim_end_matches('Z'))
 }
 
-fn html(base: &str) -> &str {
+pub fn html(base: &str) -> &str {
     base.trim_end_matches("/api/v3")
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::registry::LabelRefused;
 use super::sim::{NewJobs, Runner, Sim};
-use super::{auth, json};
+use super::{auth, issues, json};
 
 /// A call that is signed in and within its limits.
 pub struct Ask<'a> {
@@ -74,6 +74,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/repos/{owner}/{repo}/actions/jobs/{job_id}", get_job),
     endpoint("POST", "/repos/{owner}/{repo}/actions/jobs/{job_id}/rerun", rerun_job),
     endpoint("POST", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches", dispatch),
+    endpoint("GET", "/repos/{owner}/{repo}/issues", issues::list),
+    endpoint("POST", "/repos/{owner}/{repo}/issues", issues::open),
+    endpoint("GET", "/repos/{owner}/{repo}/issues/{issue_number}", issues::get),
+    endpoint("PATCH", "/repos/{owner}/{repo}/issues/{issue_number}", issues::update),
+    endpoint("GET", "/repos/{owner}/{repo}/issues/{issue_number}/comments", issues::comments),
+    endpoint("POST", "/repos/{owner}/{repo}/issues/{issue_number}/comments", issues::comment),
 ];
 
 impl Ask<'_> {
@@ -89,7 +95,7 @@ impl Ask<'_> {
         self.params.get(name).map_or("", String::as_str)
     }
 
-    fn id(&self, name: &str) -> u64 {
+    pub(super) fn id(&self, name: &str) -> u64 {
         self.param(name).parse().unwrap_or(0)
     }
 
@@ -126,6 +132,14 @@ impl Answer {
 
     fn not_found() -> Answer {
         Answer::error(404, "Not Found")
+    }
+
+    /// One page of a list that stands for itself.
+    pub(super) fn array(ask: &Ask, all: Vec<Value>) -> Answer {
+        let (per_page, page) = ask.page();
+        let pages = all.len().div_ceil(per_page);
+        let items: Vec<_> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
+        Answer { status: 200, body: Some(items.into()), page: Some((page, pages)) }
     }
 
     /// One page of a list under this name.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::budget::Budgets;
+use super::issues::Issues;
 use super::ledger::{Event, Ledger, What};
 use super::settings::Settings;
 
@@ -13,6 +14,7 @@ pub struct Sim {
     pub runners: BTreeMap<u64, Runner>,
     pub jobs: BTreeMap<u64, Job>,
     pub runs: BTreeMap<u64, Run>,
+    pub issues: Issues,
     pub ledger: Ledger,
     pub budgets: Budgets,
     /// Installation tokens and the ends of their lives.

@@ -3,8 +3,8 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Outcome, waits};
-use crate::db::lane_memory;
 use crate::db::notification_log::{self as log, Hashes, Lane};
+use crate::db::{history, lane_memory};
 use crate::model::sample::Timestamp;
 
 pub(super) fn finish(
@@ -41,6 +41,8 @@ pub(super) fn finish(
         Outcome::Skipped => Ok(()),
         Outcome::Delivered { memory } => {
             lane_memory::replace(tx, &lane, memory.as_deref())?;
+            let known = log::find(tx, &lane)?.map(|entry| entry.told).unwrap_or_default();
+            history::told(tx, firing.difference(&known), now)?;
             told(tx, &lane, |told| {
                 told.extend(firing);
                 told.retain(|hash| !resolved.contains(hash));

@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use lettre::Message;
-use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::header::{self, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
 
 use super::page;
+use crate::model::sample::Timestamp;
 use crate::notify::Delivery;
 use crate::notify::wording::{self, Severity, clip};
 use crate::route::notification::Notification;
@@ -27,58 +28,85 @@ pub(super) struct Parties {
 /// What stands in the configuration in place of our own words, expanded.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
+    pub(super) subject: Option<String>,
+    /// An empty one: the mail has no such part.
     pub(super) html: Option<String>,
     pub(super) text: Option<String>,
     /// By name in any case; `Subject` among them.
     pub(super) headers: Vec<(String, String)>,
 }
 
-/// The id of one notification's mail: the same for every attempt at it.
-pub(super) fn message_id(delivery: &Delivery<'_>, from: &Mailbox) -> String {
-    format!("<{}@{}>", delivery.id, from.email.domain())
+/// A mail, whatever it is about.
+pub(super) struct Letter<'a> {
+    /// Becomes its Message-ID: the same for every attempt.
+    pub(super) id: &'a str,
+    pub(super) at: Timestamp,
+    pub(super) subject: String,
+    pub(super) text: String,
+    pub(super) html: String,
+    /// These replace ours of the same names.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) urgent: bool,
+    /// The Message-ID that it refers to.
+    pub(super) first: Option<&'a str>,
 }
 
-/// The mail as it goes over the wire. `first` is the id of the first mail of its group, unless this
-/// is that one.
-pub(super) fn message(
-    delivery: &Delivery<'_>,
-    parties: &Parties,
+pub(super) fn message_id(id: &str, from: &Mailbox) -> String {
+    format!("<{id}@{}>", from.email.domain())
+}
+
+/// What a notification says. `first` is the id of the first mail of its group, unless this is that
+/// one.
+pub(super) fn letter<'a>(
+    delivery: &Delivery<'a>,
     texts: Texts,
     external_url: &str,
-    first: Option<&str>,
-) -> Result<Vec<u8>, String> {
+    first: Option<&'a str>,
+) -> Letter<'a> {
     let notification = delivery.notification;
-    let given = |name: &str| texts.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
-    let at = Duration::from_millis(u64::try_from(notification.at.0).unwrap_or(0));
+    Letter {
+        id: delivery.id,
+        at: notification.at,
+        subject: texts.subject.unwrap_or_else(|| wording::subject(notification)),
+        text: texts.text.unwrap_or_else(|| plain(notification, external_url)),
+        html: texts.html.unwrap_or_else(|| page::page(notification, external_url)),
+        headers: texts.headers,
+        urgent: notification.firing().any(|alert| Severity::of(alert) == Severity::Critical),
+        first,
+    }
+}
+
+/// The mail as it goes over the wire.
+pub(super) fn wire(parties: &Parties, letter: Letter<'_>) -> Result<Vec<u8>, String> {
+    let given = |name: &str| letter.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let mut builder = Message::builder()
         .envelope(envelope(parties)?)
-        .mailbox(lettre::message::header::From::from(Mailboxes::from(parties.from.clone())));
+        .mailbox(header::From::from(Mailboxes::from(parties.from.clone())));
     if !given("Subject") {
-        builder = builder.subject(wording::subject(notification));
+        builder = builder.subject(clip(&letter.subject.replace(char::is_control, " "), MAX_HEADER));
     }
     if !given("To") {
-        builder = builder.mailbox(lettre::message::header::To::from(parties.to.clone()));
+        builder = builder.mailbox(header::To::from(parties.to.clone()));
     }
     if !given("Date") {
+        let at = Duration::from_millis(u64::try_from(letter.at.0).unwrap_or(0));
         builder = builder.date(SystemTime::UNIX_EPOCH + at);
     }
     if !given("Message-ID") {
-        builder = builder.message_id(Some(message_id(delivery, &parties.from)));
+        builder = builder.message_id(Some(message_id(letter.id, &parties.from)));
     }
-    if let Some(first) = first {
+    if let Some(first) = letter.first {
         builder = builder.in_reply_to(first.to_owned()).references(first.to_owned());
     }
-    let urgent = !notification.is_resolved()
-        && notification.firing().any(|alert| Severity::of(alert) == Severity::Critical);
     let mut headers = vec![
         ("Auto-Submitted".to_owned(), "auto-generated".to_owned()),
-        ("X-Pitcrew-Delivery".to_owned(), delivery.id.to_owned()),
+        ("X-Pitcrew-Delivery".to_owned(), letter.id.to_owned()),
     ];
-    if urgent {
+    if letter.urgent {
         headers.push(("Importance".to_owned(), "high".to_owned()));
     }
     headers.retain(|(name, _)| !given(name));
-    headers.extend(texts.headers);
+    headers.extend(letter.headers);
     for (name, value) in headers {
         let known = HeaderName::new_from_ascii(name.clone());
         let known = known.map_err(|_| format!("{name:?} is no name of a header"))?;
@@ -86,11 +114,11 @@ pub(super) fn message(
         let value = clip(&value.replace(char::is_control, " "), MAX_HEADER);
         builder = builder.raw_header(HeaderValue::new(known, value));
     }
-    let text = texts.text.unwrap_or_else(|| plain(notification, external_url));
-    let html = texts.html.unwrap_or_else(|| page::page(notification, external_url));
-    let parts = MultiPart::alternative()
-        .singlepart(SinglePart::plain(text))
-        .singlepart(SinglePart::html(html));
+    let plain = MultiPart::alternative().singlepart(SinglePart::plain(letter.text));
+    let parts = match letter.html.is_empty() {
+        true => plain,
+        false => plain.singlepart(SinglePart::html(letter.html)),
+    };
     builder.multipart(parts).map(|mail| mail.formatted()).map_err(|error| error.to_string())
 }
 
@@ -141,7 +169,7 @@ mod tests {
 
     fn mail(notification: &Notification, texts: Texts, first: Option<&str>) -> String {
         let delivery = Delivery { id: "0123", notification, memory: None };
-        let mail = message(&delivery, &parties(), texts, "http://p.test", first).unwrap();
+        let mail = wire(&parties(), letter(&delivery, texts, "http://p.test", first)).unwrap();
         String::from_utf8(mail).unwrap()
     }
 
@@ -172,6 +200,7 @@ mod tests {
                 header("To", "team@x.test"),
                 header("X-Team", "ci"),
             ],
+            subject: None,
             html: Some("<p>own</p>".into()),
             text: Some("own".into()),
         };
@@ -184,6 +213,6 @@ mod tests {
         assert!(body.contains("<p>own</p>"), "{body}");
         let texts = Texts { headers: vec![header("A B", "")], ..Texts::default() };
         let delivery = Delivery { id: "0", notification: &sample(false), memory: None };
-        assert!(message(&delivery, &parties(), texts, "", None).is_err());
+        assert!(wire(&parties(), letter(&delivery, texts, "", None)).is_err());
     }
 }

@@ -13,7 +13,7 @@ const MAX_FACT: usize = 300;
 /// Labels that all alerts share and the head shows.
 const MAX_SHARED: usize = 8;
 
-const FONT: &str = "font-family:'Segoe UI',Helvetica,Arial,sans-serif;";
+pub(in crate::notify) const FONT: &str = "font-family:'Segoe UI',Helvetica,Arial,sans-serif;";
 /// What cannot be said inline: other colours in the dark, and the full width on a telephone.
 const SHEET: &str = "
 :root { color-scheme: light dark; }
@@ -86,7 +86,12 @@ pub(super) fn page(notification: &Notification, external_url: &str) -> String {
 }
 
 /// Everything around the rows of a mail; `preview` is what lists of mails show beside the subject.
-pub(super) fn frame(title: &str, preview: &str, rows: Markup, external_url: &str) -> String {
+pub(in crate::notify) fn frame(
+    title: &str,
+    preview: &str,
+    rows: Markup,
+    external_url: &str,
+) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -122,7 +127,7 @@ pub(super) fn frame(title: &str, preview: &str, rows: Markup, external_url: &str
 }
 
 /// The coloured row on top: what it is about, how many, and what they have in common.
-pub(super) fn head<'a>(
+pub(in crate::notify) fn head<'a>(
     band: &str,
     title: &str,
     counts: &str,

@@ -271,8 +271,8 @@ fn receivers_of_alertd_yaml_join_those_of_the_same_name() {
             "team/email[0]",
             "team/slack_bot[0]",
             "team/github_issue[0]",
-            "pager/webhook[0]",
-            "pager/digest[0]"
+            // A digest is told of nothing: it looks for itself.
+            "pager/webhook[0]"
         ]
     );
     assert!(joined.receivers[1].webhook[0].signature.is_some());
@@ -286,6 +286,15 @@ fn receivers_of_alertd_yaml_join_those_of_the_same_name() {
         ("- { name: team, slackbot: {} }", "did you mean `slack_bot`?"),
         ("- { name: team, webhook_signature: { secret: x } }", "none to sign"),
         ("- { name: team, github_issue: { repository: ../x } }", "expected owner/name"),
+        ("- { name: team, digest: { at: '08:00' } }", "email, slack or both"),
+        (
+            "- { name: team, digest: { timezone: Mars/Base, email: { to: a@x.test } } }",
+            "expected a time zone such as Europe/Berlin, found Mars/Base",
+        ),
+        (
+            "- { name: team, alertmanager: { urls: ['http://a'], lease: 1m } }",
+            "lease: expected at least 5m",
+        ),
         ("- { name: team, digest: { at: '24:00', email: { to: a@x.test } } }", "a time of day"),
         (
             "- { name: team, heartbeat: { } }",

@@ -35,6 +35,8 @@ pub struct Email {
     pub headers: BTreeMap<String, String>,
     pub html: Option<String>,
     pub text: Option<String>,
+    /// Whether the mails of an alert group refer to its first.
+    pub threads: bool,
 }
 
 /// Who we are to the SMTP server.
@@ -71,6 +73,17 @@ pub(super) struct EmailFile {
     headers: BTreeMap<String, String>,
     html: Option<String>,
     text: Option<String>,
+    threading: Option<ThreadingFile>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ThreadingFile {
+    #[serde(default)]
+    enabled: bool,
+    /// Taken and not heeded: a thread here is an alert group, however long it lasts.
+    #[serde(default, rename = "thread_by_date")]
+    _by_date: Option<String>,
 }
 
 impl EmailFile {
@@ -149,6 +162,7 @@ impl EmailFile {
             headers,
             html: self.html,
             text: self.text,
+            threads: self.threading.is_none_or(|threading| threading.enabled),
         })
     }
 }
