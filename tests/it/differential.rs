@@ -26,6 +26,8 @@
 //! - Of a subquery whose window holds no step, 2.42 evaluates parts all the same, and fails where
 //!   these do; 3.x evaluates nothing (its pull request 16352). Here a window that short is not asked
 //!   over such parts.
+//! - Of a subquery whose `offset` goes forward, 2.42 takes `@` in it for another time if its first
+//!   step is the outer query's.
 //! - A subquery asked at steps is evaluated up to the end of their time in 2.42, and so past the last
 //!   of them if that is earlier; it fails where that does. 3.x ends at the last step (its pull request
 //!   18081). Such errors are let pass, of such queries alone: see `past_end`.

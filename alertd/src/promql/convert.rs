@@ -67,6 +67,10 @@ impl<'a> Converter<'a> {
     fn primary(&mut self, expr: &upstream::Expr, start: usize) -> Result<Node, PromqlError> {
         Ok(match expr {
             upstream::Expr::NumberLiteral(number) => {
+                let literal = self.peek();
+                if number.val.is_infinite() && !literal.ends_with(char::is_alphabetic) {
+                    return Err(self.refused(start, format!("number {literal:?} is out of range")));
+                }
                 self.next += 1;
                 Node::Number(number.val)
             }

@@ -168,6 +168,7 @@ fn refused_with_a_place() {
         ("up)", "1:3: parse error: unexpected \")\""),
         ("up and\n* 2", "2:1: parse error: unexpected \"*\""),
         ("up 5", "1:4: parse error: unexpected \"5\""),
+        ("up > 5e324", "1:6: parse error: number \"5e324\" is out of range"),
         (
             "1 + rate(up)",
             "1:10: parse error: expected type range vector in call to function \"rate\", \

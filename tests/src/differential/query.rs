@@ -294,11 +294,15 @@ impl Grammar {
         if self.fine {
             return self.of_range(depth, phase);
         }
-        let (modifiers, after) = self.modifiers(phase);
-        // The inner steps are at whole seconds: no edge may be.
-        let half = if after == 0 { "500ms" } else { "" };
+        let (mut modifiers, mut after) = self.modifiers(phase);
         let range = self.pick(&["30s", "5m", "7m", "17m", "30m"]);
         let inner = self.vector(depth, 0);
+        if modifiers.contains("offset -") && inner.text.contains('@') {
+            // If that brings the first step back to the outer query's, 2.42 moves the `@` instead.
+            (modifiers, after) = (String::new(), phase);
+        }
+        // The inner steps are at whole seconds: no edge may be.
+        let half = if after == 0 { "500ms" } else { "" };
         // Where no inner step falls into the window, 2.42 still evaluates what `@` fixes and what
         // ranges further in reach back to, and fails where that does.
         let none = range == "30s" && inner.text.contains(['@', '[']);
