@@ -38,7 +38,9 @@ use crate::remote::metadata::Received;
 use crate::remote::metrics::{ReceiveMetrics, SendMetrics};
 use crate::remote::queue::QueueError;
 use crate::remote::source::RemoteSource;
-use crate::route::{RouteMetrics, history};
+use crate::route::board::Board;
+use crate::route::history;
+use crate::route::metrics::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
 use crate::rules::notifier::metrics::NotifierMetrics;
 use crate::scrape;
@@ -58,6 +60,7 @@ const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Core {
     pub(super) db: Db,
     pub(super) outbox: Outbox,
+    pub(super) board: Board,
     pub(super) tsdb: Arc<Tsdb>,
     /// What stands in the embedded store's place, if so configured.
     pub(super) source: Option<RemoteSource>,
@@ -135,8 +138,10 @@ impl Core {
         let forward = Arc::new(Forwarding::new(store, SendMetrics::new(&mut registry)));
         let store: Arc<dyn Store> = forward.clone();
         let received = Received::default();
+        let resolve_timeout = loaded.notifications.resolve_timeout;
         let core = Core {
             outbox: Outbox::new(db.clone()),
+            board: Board::open(db.clone(), resolve_timeout, clock::now(), &mut registry)?,
             queries: Queries::new(store.clone(), loaded.config.query.clone(), &mut registry),
             receiver: Receiver::new(store, ReceiveMetrics::new(&mut registry), received.clone()),
             received,

@@ -17,17 +17,18 @@ use super::web;
 use crate::actions::view::PoolsView;
 use crate::actions::{self, Actions};
 use crate::api::write::Anonymous;
+use crate::clock;
 use crate::config::Loaded;
 use crate::db::history::History;
-use crate::model::alert::ActiveAlerts;
+use crate::model::alert::{ActiveAlerts, AlertState};
 use crate::model::labels::Labels;
 use crate::notify::{self, digest};
 use crate::promql::Options;
 use crate::remote::send;
-use crate::route::{self, Enrich, history};
+use crate::route::{Enrich, Routing, history};
 use crate::rules::notifier::Notifier;
 use crate::rules::template::Surroundings;
-use crate::rules::{self, Engine};
+use crate::rules::{self, Engine, alerting};
 
 /// Longest wait for the tasks of a generation, or of the program, to end. Delivery takes up to
 /// three seconds of it.
@@ -105,16 +106,13 @@ impl Generation {
         let roster = actions::roster(config.pools.clone(), &core.db)?;
         let known = roster.clone();
         let enrich: Enrich = Arc::new(move |labels: &Labels| known.enrich(labels));
-        let routing = route::run(
+        let routing = Routing::new(
             Arc::clone(&loaded.notifications),
             core.outbox.clone(),
-            inbox,
+            core.board.clone(),
             enrich,
             core.route.clone(),
-            // Routing ends when rules and pools have closed its inbox.
-            drained.clone(),
         );
-        sources.spawn(until_end(routing, guard()));
         let settings = notify::Settings {
             external_url: external_url.clone(),
             // Beside the pools' client: a flood of issues must not hold up a failover.
@@ -187,18 +185,21 @@ impl Generation {
         let notifier = Notifier::new(&config.alerting, &core.notifier);
         sources.spawn(until_end(notifier.clone().run(stop.clone()), guard()));
         let alertmanagers = notifier.urls();
+        let longest = loaded.groups.iter().filter_map(|group| group.interval).max();
+        let longest = longest.unwrap_or_default().max(config.global.evaluation_interval);
         let settings = rules::Settings {
             notifier,
             config: config.rules.clone(),
             evaluation_interval: config.global.evaluation_interval,
             store_filled_at: core.store_filled_at(&loaded.scrape),
             first_within: eager.then_some(FIRST_EVALUATION),
-            around: Surroundings { external_labels, external_url },
+            around: Surroundings { external_labels: external_labels.clone(), external_url },
             options: Options {
                 subquery_step: config.global.evaluation_interval,
                 ..Options::default()
             },
         };
+        let resend_delay = settings.resend_delay;
         let engine = Engine::new(
             loaded.groups.clone(),
             core.store(),
@@ -208,6 +209,14 @@ impl Generation {
             active,
             core.rules.clone(),
         )?;
+        let now = clock::now();
+        let lease = now.plus(alerting::lease(longest, resend_delay));
+        let fired = watching.borrow().clone();
+        let fired = fired.instances.iter().filter(|one| one.state == AlertState::Firing);
+        let told = |instance: &Arc<_>| alerting::told(instance, lease, &external_labels, "");
+        // Routing ends when rules and pools have closed its inbox.
+        let routing = routing.run(fired.map(told).collect(), inbox, drained.clone());
+        sources.spawn(until_end(routing, guard()));
         core.queries.set_subquery_step(config.global.evaluation_interval);
         let router = web::router(
             core,

@@ -67,8 +67,14 @@ impl Acknowledgements {
         self.0.get(&fingerprint).filter(|entry| alert.starts_at <= entry.starts_at)
     }
 
-    pub fn contains(&self, fingerprint: Fingerprint) -> bool {
-        self.0.contains_key(&fingerprint)
+    /// Whether the end of this life of the alert ends one.
+    pub fn ends_with(&self, alert: &Alert) -> bool {
+        let entry = self.0.get(&alert.fingerprint());
+        entry.is_some_and(|entry| entry.starts_at <= alert.ends_at)
+    }
+
+    pub fn older_than(&self, before: Timestamp) -> Vec<Fingerprint> {
+        self.0.iter().filter(|(_, entry)| entry.at < before).map(|(hash, _)| *hash).collect()
     }
 
     pub fn insert(&mut self, entry: Acknowledgement) {
@@ -112,6 +118,9 @@ mod tests {
             assert_eq!(found.as_deref(), want, "started at {starts}");
         }
         assert!(held.of(Fingerprint(1), &alert(0)).is_none());
+        assert!(held.ends_with(&alert(0)));
+        assert_eq!(held.older_than(Timestamp(21)), [fingerprint]);
+        assert_eq!(held.older_than(Timestamp(20)), []);
         held.remove(fingerprint);
         assert!(held.is_empty());
     }

@@ -27,8 +27,10 @@ pub enum Reason {
 #[derive(Debug, Clone, Default)]
 pub struct Current {
     pub firing: Hashes,
-    /// Firing, but inhibited: not told, and not over either.
+    /// Firing, but inhibited, silenced or out of its time: not told, and not over either.
     pub muted: Hashes,
+    /// Firing, and somebody looks after it: not told again when nothing has changed.
+    pub acknowledged: Hashes,
     pub resolved: Hashes,
 }
 
@@ -44,8 +46,8 @@ pub struct Decision {
 
 /// Compares a group with what its receiver was told last; `None` when there is nothing to do.
 ///
-/// An alert that resolved is told only to who was told that it fired. One that is inhibited after
-/// it was told counts as firing until it ends, and its end is told.
+/// An alert that resolved is told only to who was told that it fired. One that is muted after it was
+/// told counts as firing until it ends, and its end is told.
 pub fn decide(
     entry: Option<&LogEntry>,
     current: &Current,
@@ -65,7 +67,7 @@ pub fn decide(
         () if !resolved.is_empty() && !send_resolved => None,
         () if !resolved.is_empty() && firing.is_empty() => Some(Reason::AllResolved),
         () if !resolved.is_empty() => Some(Reason::SomeResolved),
-        () if !current.firing.is_empty() && due => Some(Reason::Repeat),
+        () if !current.firing.is_subset(&current.acknowledged) && due => Some(Reason::Repeat),
         () => return None,
     };
     Some(Decision { reason, firing, resolved })
@@ -83,7 +85,7 @@ mod tests {
     #[test]
     fn tells_changes_once_and_repeats() {
         use Reason::*;
-        // told | firing | muted | resolved | seconds since | send_resolved | want
+        // told | firing (capital: acknowledged) | muted | resolved | seconds since | send_resolved | want
         for (told, firing, muted, resolved, since, all, want) in [
             ("", "a", "", "", 0, true, Some((Some(First), "a", ""))),
             ("", "", "", "a", 0, true, None),
@@ -104,6 +106,12 @@ mod tests {
             ("ab", "", "a", "b", 1, true, Some((Some(SomeResolved), "a", "b"))),
             ("a", "", "", "a", 500, true, Some((Some(AllResolved), "", "a"))),
             ("a", "b", "a", "", 1, true, Some((Some(NewAlerts), "ab", ""))),
+            // Acknowledged: no repeats, while new ones and ends are told.
+            ("a", "A", "", "", 500, true, None),
+            ("ab", "Ab", "", "", 500, true, Some((Some(Repeat), "ab", ""))),
+            ("a", "Ab", "", "", 1, true, Some((Some(NewAlerts), "ab", ""))),
+            ("", "A", "", "", 0, true, Some((Some(First), "a", ""))),
+            ("ab", "A", "", "b", 1, true, Some((Some(SomeResolved), "a", "b"))),
         ] {
             let entry = LogEntry {
                 lane: Lane { group_key: "g".into(), integration: "i".into() },
@@ -115,7 +123,8 @@ mod tests {
                 notified_at: Timestamp(0),
             };
             let current = Current {
-                firing: hashes(firing),
+                firing: hashes(&firing.to_lowercase()),
+                acknowledged: hashes(&firing.replace(char::is_lowercase, "").to_lowercase()),
                 muted: hashes(muted),
                 resolved: hashes(resolved),
             };

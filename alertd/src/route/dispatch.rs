@@ -1,25 +1,26 @@
 //! All alert groups: alerts go in, what is due comes out (pure).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::acknowledge::Acknowledgements;
 use super::config::Notifications;
-use super::dedup::{Current, decide};
-use super::group::{self, Group, Snapshot};
-use super::notification::{
-    MAX_ALERTS, Memory, Notification, NotifiedAlert, Remembered, delivery_id, labels,
-};
+use super::due::Due;
+use super::group::{self, Group};
+use super::notification::{Memory, labels};
 use super::receiver::Integration;
+use super::silence::Silences;
 use super::tree::Timing;
-use crate::db::notification_log::{Hashes, Lane, LogEntry};
-use crate::db::outbox::{Message, Update};
+use crate::db::notification_log::{Lane, LogEntry};
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::sample::Timestamp;
 
 /// Alerts held in all groups; more are dropped and counted.
 const MAX_HELD: usize = 100_000;
+/// How often alerts are looked through for those that ended.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How a group is timed whose route went away: its end is told soon, nothing is repeated.
 const ORPHAN_TIMING: Timing = Timing {
     group_wait: Duration::from_secs(30),
@@ -28,14 +29,45 @@ const ORPHAN_TIMING: Timing = Timing {
 };
 
 pub struct Dispatcher {
-    config: Arc<Notifications>,
-    groups: BTreeMap<GroupId, Group>,
+    pub(super) config: Arc<Notifications>,
+    /// Of each receiver.
+    integrations: HashMap<String, Arc<[Integration]>>,
+    pub(super) groups: HashMap<GroupId, Group>,
+    /// Every group by when it is looked at next.
+    queue: BTreeSet<(Timestamp, GroupId)>,
+    /// Every alert that some group holds and that has not been swept away after its end.
+    pub(super) alerts: HashMap<Fingerprint, Held>,
+    /// Sum of the groups' alerts.
+    members: usize,
+    /// The groups without a route that an alert is in.
+    orphans: HashMap<Fingerprint, Vec<GroupId>>,
     /// Alerts that an inhibition rule may silence others by.
     sources: HashMap<Fingerprint, Alert>,
+    /// The longest that any group waits by its route.
+    longest: Duration,
+    swept_at: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum GroupId {
+/// Who reports an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A rule of ours, or a pool.
+    Own,
+    /// Another program. It cannot end an alert that fires by our own word.
+    Posted,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) alert: Arc<Alert>,
+    pub(super) updated_at: Timestamp,
+    /// Places in the tree.
+    pub(super) routes: Arc<[usize]>,
+    origin: Origin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum GroupId {
     Route {
         /// Place in the tree.
         at: usize,
@@ -45,29 +77,42 @@ enum GroupId {
     Orphan(Lane),
 }
 
-/// A group whose time has come, with all that the transaction needs to know.
-#[derive(Debug, Clone)]
-pub struct Due {
-    id: GroupId,
-    group_key: String,
-    labels: Labels,
-    repeat_interval: Duration,
-    integrations: Vec<Integration>,
-    snapshot: Snapshot,
-    current: Current,
+/// What people said of alerts, as it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    pub silences: &'a Silences,
+    pub acknowledged: &'a Acknowledgements,
 }
 
 impl Dispatcher {
     pub fn new(config: Arc<Notifications>) -> Dispatcher {
-        Dispatcher { config, groups: BTreeMap::new(), sources: HashMap::new() }
+        let by_name = |receiver: &super::receiver::Receiver| {
+            (receiver.name.clone(), Arc::from(receiver.integrations()))
+        };
+        let waits = config.tree.routes.iter().map(|route| route.timing);
+        let waits = waits.chain([ORPHAN_TIMING]);
+        let longest = waits.map(|timing| timing.group_interval.max(timing.group_wait)).max();
+        Dispatcher {
+            integrations: config.receivers.iter().map(by_name).collect(),
+            config,
+            groups: HashMap::new(),
+            queue: BTreeSet::new(),
+            alerts: HashMap::new(),
+            members: 0,
+            orphans: HashMap::new(),
+            sources: HashMap::new(),
+            longest: longest.unwrap_or_default(),
+            swept_at: Timestamp::default(),
+        }
     }
 
     pub fn groups(&self) -> usize {
         self.groups.len()
     }
 
+    /// Alerts in all groups: one that is in two counts twice.
     pub fn alerts(&self) -> usize {
-        self.groups.values().map(Group::len).sum()
+        self.members
     }
 
     /// Takes up what was told before a restart; returns lanes to receivers that are gone.
@@ -83,23 +128,24 @@ impl Dispatcher {
                 continue;
             };
             for remembered in memory.alerts {
-                let alert = remembered.alert(lease);
-                if !entry.firing.contains(&alert.fingerprint().to_string()) {
+                let alert = Arc::new(remembered.alert(lease));
+                let fingerprint = alert.fingerprint();
+                if !entry.firing.contains(&fingerprint.to_string()) {
                     continue;
                 }
                 let home = self.home(&alert.labels, &integration.receiver, &entry.lane.group_key);
-                let (id, timing) = match home {
-                    Some(found) => found,
-                    None => (GroupId::Orphan(entry.lane.clone()), ORPHAN_TIMING),
-                };
+                let (id, timing) = home.unwrap_or_else(|| {
+                    let id = GroupId::Orphan(entry.lane.clone());
+                    self.orphans.entry(fingerprint).or_default().push(id.clone());
+                    (id, ORPHAN_TIMING)
+                });
                 self.note_source(&alert);
-                self.groups
-                    .entry(id)
-                    .or_insert_with(|| {
-                        let labels = labels(&memory.group_labels);
-                        Group::restored(labels, timing, entry.notified_at, now)
-                    })
-                    .insert(alert, now);
+                let labels = labels(&memory.group_labels);
+                let make = || Group::restored(labels, timing, entry.notified_at, now);
+                self.insert(id, Arc::clone(&alert), make, now);
+                let routes = self.config.tree.matching(&alert.labels).into();
+                let held = Held { alert, updated_at: now, routes, origin: Origin::Posted };
+                self.alerts.entry(fingerprint).or_insert(held);
             }
         }
         lost
@@ -116,101 +162,141 @@ impl Dispatcher {
     }
 
     /// Sorts alerts into their groups; returns how many were dropped because too many are held.
-    pub fn take(&mut self, alerts: Vec<Alert>, now: Timestamp) -> u64 {
-        let (mut held, mut dropped) = (self.alerts(), 0);
+    pub fn take(&mut self, alerts: Vec<Alert>, origin: Origin, now: Timestamp) -> u64 {
+        let mut dropped = 0;
         for alert in alerts {
-            self.note_source(&alert);
             let fingerprint = alert.fingerprint();
-            for (id, group) in &mut self.groups {
-                if matches!(id, GroupId::Orphan(_)) && group.contains(fingerprint) {
-                    group.insert(alert.clone(), now);
+            let known = self.alerts.get(&fingerprint);
+            let own = known
+                .is_some_and(|held| held.origin == Origin::Own && !held.alert.is_resolved(now));
+            if own && origin == Origin::Posted {
+                continue;
+            }
+            let (routes, known_before) =
+                (known.map(|held| Arc::clone(&held.routes)), known.is_some());
+            let Some(alert) = group::merged(known.map(|held| &*held.alert), alert, now) else {
+                continue;
+            };
+            let routes = routes.unwrap_or_else(|| self.config.tree.matching(&alert.labels).into());
+            let alert = Arc::new(alert);
+            self.note_source(&alert);
+            for id in self.orphans.get(&fingerprint).cloned().unwrap_or_default() {
+                if self.groups.contains_key(&id) {
+                    let never = || Group::new(Labels::empty(), ORPHAN_TIMING, now);
+                    self.insert(id, Arc::clone(&alert), never, now);
                 }
             }
-            let over = alert.is_resolved(now);
-            for at in self.config.tree.matching(&alert.labels) {
-                let Some(route) = self.config.tree.routes.get(at) else { continue };
+            let (over, mut inside_any) = (alert.is_resolved(now), known_before);
+            let config = Arc::clone(&self.config);
+            for at in routes.iter().copied() {
+                let Some(route) = config.tree.routes.get(at) else { continue };
                 let labels = route.group_labels(&alert.labels);
                 let id = GroupId::Route { at, labels: labels.clone() };
-                let known = self.groups.get(&id).is_some_and(|group| group.contains(fingerprint));
-                match (known, over) {
+                let inside = self.groups.get(&id).is_some_and(|group| group.contains(fingerprint));
+                match (inside, over) {
                     (false, true) => continue,
-                    (false, false) if held >= MAX_HELD => {
-                        dropped += 1;
-                        continue;
+                    (false, false) if self.members >= MAX_HELD => dropped += 1,
+                    _ => {
+                        inside_any = true;
+                        let make = || Group::new(labels, route.timing, now);
+                        self.insert(id, Arc::clone(&alert), make, now);
                     }
-                    (false, false) => held += 1,
-                    (true, _) => {}
                 }
-                self.groups
-                    .entry(id)
-                    .or_insert_with(|| Group::new(labels, route.timing, now))
-                    .insert(alert.clone(), now);
+            }
+            if inside_any {
+                self.alerts.insert(fingerprint, Held { alert, updated_at: now, routes, origin });
             }
         }
         dropped
     }
 
+    fn insert(
+        &mut self,
+        id: GroupId,
+        alert: Arc<Alert>,
+        make: impl FnOnce() -> Group,
+        now: Timestamp,
+    ) {
+        let group = self.groups.entry(id.clone()).or_insert_with(make);
+        let (len, next) = (group.len(), group.next_flush());
+        group.insert(alert.fingerprint(), alert, now);
+        self.members += group.len() - len;
+        let then = group.next_flush();
+        if next != then {
+            self.queue.remove(&(next, id.clone()));
+        }
+        if next != then || len == 0 {
+            self.queue.insert((then, id));
+        }
+    }
+
+    /// When there is something to do next: a group to look at, or ends to look for.
     pub fn next_flush(&self) -> Option<Timestamp> {
-        self.groups.values().map(Group::next_flush).min()
+        self.queue.first().map(|(at, _)| *at)
     }
 
     /// Groups whose time has come, as they stand.
-    pub fn due(&mut self, now: Timestamp) -> Vec<Due> {
+    pub fn due(&mut self, said: Said<'_>, now: Timestamp) -> Vec<Due> {
         self.sources.retain(|_, alert| !alert.is_resolved(now));
-        let due = self.groups.iter().filter(|(_, group)| group.is_due(now));
-        due.map(|(id, group)| self.due_group(id, group, now)).collect()
+        // A clock that went back has left groups in a future that their routes do not know.
+        let future = now.plus(self.longest);
+        let ahead = self.queue.iter().rev().take_while(|(at, _)| *at > future);
+        let due = self.queue.iter().take_while(|(at, _)| *at <= now).chain(ahead);
+        let due: Vec<&GroupId> = due.map(|(_, id)| id).collect();
+        due.into_iter().filter_map(|id| self.due_group(id, said, now)).collect()
     }
 
-    fn due_group(&self, id: &GroupId, group: &Group, now: Timestamp) -> Due {
-        let known = self.config.integrations();
-        let (group_key, integrations): (_, Vec<_>) = match id {
+    fn due_group(&self, id: &GroupId, said: Said<'_>, now: Timestamp) -> Option<Due> {
+        let group = self.groups.get(id)?;
+        let none = || Arc::from([]);
+        let (group_key, integrations) = match id {
             GroupId::Route { at, .. } => match self.config.tree.routes.get(*at) {
                 Some(route) => {
-                    let mine = known.into_iter().filter(|i| i.receiver == route.receiver);
-                    (route.group_key(&group.labels), mine.collect())
+                    let mine = self.integrations.get(&route.receiver).cloned();
+                    (route.group_key(&group.labels), mine.unwrap_or_else(none))
                 }
-                None => (String::new(), Vec::new()),
+                None => (String::new(), none()),
             },
             GroupId::Orphan(lane) => {
-                let mine = known.into_iter().filter(|i| i.key == lane.integration);
+                let known = self.integrations.values().flat_map(|list| list.iter());
+                let mine = known.filter(|known| known.key == lane.integration).cloned();
                 (lane.group_key.clone(), mine.collect())
             }
         };
         let snapshot = group.snapshot(now);
-        let mut current = Current::default();
-        let quiet = match id {
-            GroupId::Route { at, .. } => {
-                let route = self.config.tree.routes.get(*at);
-                route.is_some_and(|route| !self.config.time_muted_by(route, now).is_empty())
-            }
-            GroupId::Orphan(_) => false,
+        let out_of_time = !self.time_muted_by(id, now).is_empty();
+        let muted = |alert: &Alert| {
+            out_of_time
+                || self.inhibited_by(&alert.labels, now).is_some()
+                || said.silences.mutes(&alert.labels, now)
         };
-        for alert in &snapshot.firing {
-            let inhibited =
-                || self.config.inhibit.iter().any(|r| r.mutes(&alert.labels, &self.sources, now));
-            let muted = quiet || inhibited();
-            let set = if muted { &mut current.muted } else { &mut current.firing };
-            set.insert(alert.fingerprint().to_string());
-        }
-        current.resolved = hashes(&snapshot.resolved);
-        Due {
-            id: id.clone(),
-            group_key,
-            labels: group.labels.clone(),
-            repeat_interval: group.timing.repeat_interval,
-            integrations,
-            snapshot,
-            current,
-        }
+        Some(Due::new(id.clone(), group_key, group, integrations, snapshot, muted, said))
+    }
+
+    /// The time intervals by which the group's route tells nobody now.
+    pub(super) fn time_muted_by(&self, id: &GroupId, now: Timestamp) -> Vec<String> {
+        let GroupId::Route { at, .. } = id else { return Vec::new() };
+        let route = self.config.tree.routes.get(*at);
+        route.map(|route| self.config.time_muted_by(route, now)).unwrap_or_default()
+    }
+
+    /// The alert that silences one with these labels, by an inhibition rule.
+    pub(super) fn inhibited_by(&self, labels: &Labels, now: Timestamp) -> Option<Fingerprint> {
+        self.config.inhibit.iter().find_map(|rule| rule.muted_by(labels, &self.sources, now))
     }
 
     /// After the transaction: what ended goes, and empty groups with it.
     pub fn flushed(&mut self, due: &[Due], now: Timestamp) {
         for due in due {
             let Some(group) = self.groups.get_mut(&due.id) else { continue };
+            let (len, next) = (group.len(), group.next_flush());
             group.flushed(&due.snapshot, now);
-            if group.is_empty() {
-                self.groups.remove(&due.id);
+            self.members -= len - group.len();
+            let (then, empty) = (group.next_flush(), group.is_empty());
+            self.queue.remove(&(next, due.id.clone()));
+            match empty {
+                false => drop(self.queue.insert((then, due.id.clone()))),
+                true => drop(self.groups.remove(&due.id)),
             }
         }
     }
@@ -219,9 +305,38 @@ impl Dispatcher {
     pub fn try_again(&mut self, due: &[Due], at: Timestamp) {
         for due in due {
             if let Some(group) = self.groups.get_mut(&due.id) {
+                self.queue.remove(&(group.next_flush(), due.id.clone()));
                 group.try_again(at);
+                self.queue.insert((at, due.id.clone()));
             }
         }
+    }
+
+    /// Alerts that ended since they were last looked through, which is now and then.
+    pub fn ended(&mut self, now: Timestamp) -> Vec<Arc<Alert>> {
+        // Also when the clock went back.
+        if self.swept_at <= now && now.since(self.swept_at) < SWEEP_EVERY {
+            return Vec::new();
+        }
+        self.swept_at = now;
+        let mut ended = Vec::new();
+        self.alerts.retain(|fingerprint, held| {
+            let over = held.alert.is_resolved(now);
+            if over {
+                self.orphans.remove(fingerprint);
+                ended.push(Arc::clone(&held.alert));
+            }
+            !over
+        });
+        ended
+    }
+
+    /// Whether any alert that these match still fires.
+    pub fn fires(&self, matchers: &[crate::model::matcher::Matcher], now: Timestamp) -> bool {
+        self.alerts.values().any(|held| {
+            let labels = &held.alert.labels;
+            !held.alert.is_resolved(now) && matchers.iter().all(|m| m.matches_labels(labels))
+        })
     }
 
     fn note_source(&mut self, alert: &Alert) {
@@ -232,87 +347,6 @@ impl Dispatcher {
             self.sources.insert(alert.fingerprint(), alert.clone());
         }
     }
-}
-
-impl Due {
-    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
-        self.integrations.iter().map(|integration| Lane {
-            group_key: self.group_key.clone(),
-            integration: integration.key.clone(),
-        })
-    }
-
-    pub fn has(&self, lane: &Lane) -> bool {
-        self.group_key == lane.group_key
-            && self.integrations.iter().any(|integration| integration.key == lane.integration)
-    }
-
-    /// What this flush means for one lane, given what was last told there.
-    pub fn plan(
-        &self,
-        lane: &Lane,
-        entry: Option<&LogEntry>,
-        enrich: &dyn Fn(&Labels) -> Vec<(String, String)>,
-        now: Timestamp,
-    ) -> Option<Update> {
-        let integration = self.integrations.iter().find(|known| known.key == lane.integration)?;
-        let send_resolved = integration.send_resolved;
-        let found = decide(entry, &self.current, send_resolved, self.repeat_interval, now)?;
-        let in_set = |set: &Hashes, alert: &&Alert| set.contains(&alert.fingerprint().to_string());
-        let remembered = self.snapshot.firing.iter().filter(|alert| in_set(&found.firing, alert));
-        let memory = Memory {
-            group_labels: self.labels.to_map(),
-            alerts: remembered.map(Remembered::new).collect(),
-        };
-        let message = found.reason.map(|reason| {
-            let firing = self.snapshot.firing.iter();
-            let firing = firing.filter(|alert| in_set(&self.current.firing, alert));
-            let resolved = self.snapshot.resolved.iter();
-            let resolved = resolved.filter(|alert| send_resolved && in_set(&found.resolved, alert));
-            let told = entry.map(|entry| &entry.firing);
-            let new = firing.clone().filter(|alert| !told.is_some_and(|told| in_set(told, alert)));
-            let fired_at = new.map(|alert| alert.starts_at).min();
-            let mut alerts: Vec<_> = firing
-                .map(|alert| (alert, false))
-                .chain(resolved.map(|alert| (alert, true)))
-                .collect();
-            alerts.sort_by(|(a, _), (b, _)| group::order(a, b));
-            let notification = Notification {
-                receiver: integration.receiver.clone(),
-                group_key: lane.group_key.clone(),
-                group_labels: self.labels.to_map(),
-                reason,
-                truncated: alerts.len().saturating_sub(MAX_ALERTS) as u64,
-                alerts: alerts
-                    .into_iter()
-                    .take(MAX_ALERTS)
-                    .map(|(alert, over)| NotifiedAlert::new(alert, over, enrich(&alert.labels)))
-                    .collect(),
-                at: now,
-            };
-            let sequence = entry.map_or(0, |entry| entry.sequence) + 1;
-            Message {
-                delivery_id: delivery_id(lane, sequence, &notification),
-                payload: json(&notification),
-                fired_at,
-                repeat: reason == super::dedup::Reason::Repeat,
-            }
-        });
-        Some(Update {
-            firing: found.firing,
-            resolved: found.resolved,
-            memory: json(&memory),
-            message,
-        })
-    }
-}
-
-fn hashes(alerts: &[Alert]) -> Hashes {
-    alerts.iter().map(|alert| alert.fingerprint().to_string()).collect()
-}
-
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("maps with text as keys always serialize")
 }
 
 #[cfg(test)]

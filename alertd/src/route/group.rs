@@ -1,6 +1,7 @@
 //! One alert group: which alerts are in it and when it is looked at next (pure).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
@@ -13,7 +14,7 @@ pub struct Group {
     /// The labels that its alerts share by `group_by`.
     pub labels: Labels,
     pub timing: Timing,
-    alerts: BTreeMap<Fingerprint, Alert>,
+    alerts: BTreeMap<Fingerprint, Arc<Alert>>,
     next_flush: Timestamp,
     flushed: bool,
 }
@@ -21,8 +22,23 @@ pub struct Group {
 /// A group's alerts at one moment, each list in the order in which it is told.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
-    pub firing: Vec<Alert>,
-    pub resolved: Vec<Alert>,
+    pub firing: Vec<(Fingerprint, Arc<Alert>)>,
+    pub resolved: Vec<(Fingerprint, Arc<Alert>)>,
+}
+
+/// A report of an alert joined to what is known of it: news, the renewal of a lease, or its end.
+///
+/// Nothing for the end of one that is not known, since nobody was told of it, and for a report that
+/// was overtaken by the next life of the same alert.
+pub fn merged(known: Option<&Alert>, report: Alert, now: Timestamp) -> Option<Alert> {
+    let over = report.is_resolved(now);
+    let starts_at = match known {
+        None if over => return None,
+        Some(known) if over && report.ends_at < known.starts_at => return None,
+        Some(known) if !known.is_resolved(now) => known.starts_at.min(report.starts_at),
+        _ => report.starts_at,
+    };
+    Some(Alert { starts_at, ..report })
 }
 
 impl Group {
@@ -61,47 +77,34 @@ impl Group {
         self.alerts.contains_key(&fingerprint)
     }
 
-    /// Takes a report of an alert: news, the renewal of a lease, or its end.
-    ///
-    /// The end of an alert that is not here is ignored: nobody was told of it. A new group whose
-    /// alert has already fired for `group_wait` is due at once.
-    pub fn insert(&mut self, alert: Alert, now: Timestamp) {
-        let fingerprint = alert.fingerprint();
-        let over = alert.is_resolved(now);
-        let starts_at = match self.alerts.get(&fingerprint) {
-            None if over => return,
-            // A report that was overtaken by the next life of the same alert.
-            Some(known) if over && alert.ends_at < known.starts_at => return,
-            Some(known) if !known.is_resolved(now) => known.starts_at.min(alert.starts_at),
-            _ => alert.starts_at,
-        };
-        if !self.flushed && starts_at.plus(self.timing.group_wait) < now {
-            self.next_flush = now;
-        }
-        self.alerts.insert(fingerprint, Alert { starts_at, ..alert });
+    pub fn alerts(&self) -> impl Iterator<Item = (Fingerprint, &Arc<Alert>)> {
+        self.alerts.iter().map(|(fingerprint, alert)| (*fingerprint, alert))
     }
 
-    /// Whether its time has come; also when the clock went back by more than it may ever wait.
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        let longest = self.timing.group_interval.max(self.timing.group_wait);
-        self.next_flush <= now || self.next_flush > now.plus(longest)
+    /// Takes an alert as it now stands. A new group whose alert has already fired for `group_wait`
+    /// is due at once.
+    pub fn insert(&mut self, fingerprint: Fingerprint, alert: Arc<Alert>, now: Timestamp) {
+        if !self.flushed && alert.starts_at.plus(self.timing.group_wait) < now {
+            self.next_flush = now;
+        }
+        self.alerts.insert(fingerprint, alert);
     }
 
     /// What the group holds at `now`; a lease that ran out counts as resolved at its end.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
-        let mut alerts: Vec<_> = self.alerts.values().cloned().collect();
-        alerts.sort_by(order);
-        let (resolved, firing) = alerts.into_iter().partition(|alert| alert.is_resolved(now));
+        let shared = |(hash, alert): (&Fingerprint, &Arc<Alert>)| (*hash, Arc::clone(alert));
+        let mut alerts: Vec<_> = self.alerts.iter().map(shared).collect();
+        alerts.sort_by(|(_, a), (_, b)| order(a, b));
+        let (resolved, firing) = alerts.into_iter().partition(|(_, alert)| alert.is_resolved(now));
         Snapshot { firing, resolved }
     }
 
     /// After `snapshot` was recorded: its resolved alerts go, and the next look is set.
     pub fn flushed(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        for alert in &snapshot.resolved {
-            let fingerprint = alert.fingerprint();
+        for (fingerprint, alert) in &snapshot.resolved {
             // One that fired again in the meantime stays.
-            if self.alerts.get(&fingerprint).is_some_and(|held| held.ends_at == alert.ends_at) {
-                self.alerts.remove(&fingerprint);
+            if self.alerts.get(fingerprint).is_some_and(|held| held.ends_at == alert.ends_at) {
+                self.alerts.remove(fingerprint);
             }
         }
         self.flushed = true;
@@ -148,8 +151,12 @@ mod tests {
         }
     }
 
-    fn names(alerts: &[Alert]) -> String {
-        alerts.iter().map(Alert::name).collect::<Vec<_>>().join(" ")
+    fn names(alerts: &[(Fingerprint, Arc<Alert>)]) -> String {
+        alerts.iter().map(|(_, alert)| alert.name()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn insert(group: &mut Group, alert: Alert, now: i64) {
+        group.insert(alert.fingerprint(), Arc::new(alert), at(now));
     }
 
     #[test]
@@ -158,12 +165,11 @@ mod tests {
         for (now, starts, want) in [(100, 100, 130), (100, 80, 130), (100, 70, 130), (100, 60, 100)]
         {
             let mut group = Group::new(Labels::empty(), TIMING, at(now));
-            group.insert(alert("a", starts, 1000), at(now));
+            insert(&mut group, alert("a", starts, 1000), now);
             assert_eq!(group.next_flush(), at(want), "started at {starts}");
-            assert!(!group.is_due(at(want - 1)) && group.is_due(at(want)));
             let snapshot = group.snapshot(at(want));
             group.flushed(&snapshot, at(want));
-            group.insert(alert("b", 0, 1000), at(want + 1));
+            insert(&mut group, alert("b", 0, 1000), want + 1);
             assert_eq!(
                 group.next_flush(),
                 at(want + 300),
@@ -173,38 +179,40 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_ends_resolves_and_a_renewed_one_does_not() {
+    fn reports_of_one_alert_become_one() {
+        // Known from and until, reported from and until, at 100: what it is then.
+        for (known, report, want) in [
+            (None, (90, 200), Some((90, 200))),
+            (None, (90, 100), None),
+            (Some((0, 240)), (5, 400), Some((0, 400))),
+            (Some((50, 240)), (5, 400), Some((5, 400))),
+            (Some((0, 240)), (0, 100), Some((0, 100))),
+            // Its end came when it had begun anew.
+            (Some((80, 240)), (0, 70), None),
+            // It has ended and begins anew.
+            (Some((0, 90)), (95, 400), Some((95, 400))),
+        ] {
+            let known = known.map(|(starts, ends)| alert("a", starts, ends));
+            let found = merged(known.as_ref(), alert("a", report.0, report.1), at(100));
+            let found = found.map(|found| (found.starts_at, found.ends_at));
+            let want = want.map(|(starts, ends)| (at(starts), at(ends)));
+            assert_eq!(found, want, "{known:?} then {report:?}");
+        }
+    }
+
+    #[test]
+    fn what_ended_is_told_and_goes_unless_it_fires_again() {
         let mut group = Group::new(Labels::empty(), TIMING, at(0));
-        group.insert(alert("a", 0, 240), at(0));
-        group.insert(alert("b", 0, 240), at(0));
-        group.insert(alert("a", 5, 400), at(100));
+        insert(&mut group, alert("a", 0, 400), 0);
+        insert(&mut group, alert("b", 0, 240), 0);
         let snapshot = group.snapshot(at(330));
         assert_eq!((names(&snapshot.firing), names(&snapshot.resolved)), ("a".into(), "b".into()));
-        assert_eq!(snapshot.firing[0].starts_at, at(0), "the earliest start stays");
-        group.flushed(&snapshot, at(330));
-        assert_eq!(group.len(), 1);
-    }
-
-    #[test]
-    fn the_end_of_what_is_not_here_is_nothing() {
-        let mut group = Group::new(Labels::empty(), TIMING, at(0));
-        group.insert(alert("a", 0, 10), at(10));
+        insert(&mut group, alert("b", 331, 500), 331);
+        group.flushed(&snapshot, at(331));
+        let later = group.snapshot(at(340));
+        assert_eq!((names(&later.firing), later.resolved.len()), ("a b".into(), 0));
+        group.flushed(&group.snapshot(at(600)), at(600));
         assert!(group.is_empty());
-        // Fires again while its end is being told.
-        group.insert(alert("b", 0, 100), at(10));
-        group.insert(alert("b", 0, 20), at(20));
-        let snapshot = group.snapshot(at(30));
-        group.insert(alert("b", 31, 500), at(31));
-        group.flushed(&snapshot, at(31));
-        let later = group.snapshot(at(40));
-        assert_eq!((later.firing[0].starts_at, later.resolved.len()), (at(31), 0));
-    }
-
-    #[test]
-    fn a_clock_that_goes_back_does_not_silence_a_group() {
-        let mut group = Group::new(Labels::empty(), TIMING, at(100_000));
-        group.insert(alert("a", 100_000, 200_000), at(100_000));
-        assert!(group.is_due(at(90_000)));
     }
 
     #[test]

@@ -17,26 +17,27 @@ pub struct InhibitRule {
 }
 
 impl InhibitRule {
-    /// Whether one of `alerts` silences an alert with these labels at `now`.
+    /// One of `alerts` that silences an alert with these labels at `now`.
     ///
     /// An alert that both sides match is not silenced by another such alert, nor by itself.
-    pub fn mutes(
+    pub fn muted_by(
         &self,
         labels: &Labels,
         alerts: &HashMap<Fingerprint, Alert>,
         now: Timestamp,
-    ) -> bool {
-        let all = |side: &[Matcher], labels| side.iter().all(|m| m.matches_labels(labels));
+    ) -> Option<Fingerprint> {
+        let all = |side: &[Matcher], labels: &Labels| side.iter().all(|m| m.matches_labels(labels));
         if !all(&self.target, labels) {
-            return false;
+            return None;
         }
         let is_source = all(&self.source, labels);
-        alerts.values().any(|source| {
+        let mutes = |source: &Alert| {
             !source.is_resolved(now)
                 && all(&self.source, &source.labels)
                 && self.equal.iter().all(|name| source.labels.get(name) == labels.get(name))
                 && !(is_source && all(&self.target, &source.labels))
-        })
+        };
+        alerts.iter().find(|(_, source)| mutes(source)).map(|(fingerprint, _)| *fingerprint)
     }
 }
 
@@ -71,8 +72,8 @@ mod tests {
             ("critical", "a", 50, false),
             ("info", "a", 50, false),
         ] {
-            let found = rule.mutes(&labels(severity, instance), &alerts, Timestamp(now));
-            assert_eq!(found, want, "{severity} {instance} at {now}");
+            let found = rule.muted_by(&labels(severity, instance), &alerts, Timestamp(now));
+            assert_eq!(found.is_some(), want, "{severity} {instance} at {now}");
         }
     }
 }

@@ -12,9 +12,11 @@ use pitcrew_alertd::model::alert::Alert;
 use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::notify::metrics::NotifyMetrics;
 use pitcrew_alertd::notify::{self, Settings};
+use pitcrew_alertd::route::board::Board;
 use pitcrew_alertd::route::config::{self, Notifications};
+use pitcrew_alertd::route::metrics::RouteMetrics;
 use pitcrew_alertd::route::receiver::additions::ReceiverConfig;
-use pitcrew_alertd::route::{self, RouteMetrics};
+use pitcrew_alertd::route::{Enrich, Routing};
 use pitcrew_exporter::config::yaml;
 use pitcrew_tests::alertmanager;
 use pitcrew_tests::wait::until;
@@ -77,14 +79,16 @@ impl Bench {
             db.is_some()
         })
         .await;
-        let outbox = Outbox::new(db.unwrap());
+        let db = db.unwrap();
+        let outbox = Outbox::new(db.clone());
         let (mut registry, stop) = (Registry::default(), CancellationToken::new());
         let (alerts, inbox) = mpsc::channel(100);
         let mut tasks = JoinSet::new();
-        let enrich: route::Enrich = Arc::new(|_| Vec::new());
+        let enrich: Enrich = Arc::new(|_| Vec::new());
+        let board = Board::open(db, config.resolve_timeout, clock::now(), &mut registry).unwrap();
         let metrics = RouteMetrics::new(&mut registry);
-        let routing = (Arc::clone(&config), outbox.clone());
-        tasks.spawn(route::run(routing.0, routing.1, inbox, enrich, metrics, stop.clone()));
+        let routing = Routing::new(config.clone(), outbox.clone(), board, enrich, metrics);
+        tasks.spawn(routing.run(Vec::new(), inbox, stop.clone()));
         let metrics = NotifyMetrics::new(&mut registry);
         let delivery = notify::run(config, settings, outbox.clone(), metrics, stop.clone());
         tasks.spawn(async move { delivery.await.unwrap() });

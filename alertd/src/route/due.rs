@@ -1,0 +1,150 @@
+//! A group whose time has come: what it means for each receiver's lane (pure).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::acknowledge::Acknowledgement;
+use super::dedup::{Current, Reason, decide};
+use super::dispatch::{GroupId, Said};
+use super::group::{self, Group, Snapshot};
+use super::notification::{
+    MAX_ALERTS, Memory, Notification, NotifiedAlert, Remembered, delivery_id,
+};
+use super::receiver::Integration;
+use crate::db::notification_log::{Hashes, Lane, LogEntry};
+use crate::db::outbox::{Message, Update};
+use crate::model::alert::Alert;
+use crate::model::labels::Labels;
+use crate::model::sample::Timestamp;
+
+/// How an acknowledgement stands among what else is known of an alert.
+const ACKNOWLEDGED: &str = "acknowledged";
+
+/// With all that the transaction needs to know.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub(super) id: GroupId,
+    group_key: String,
+    labels: Labels,
+    repeat_interval: Duration,
+    integrations: Arc<[Integration]>,
+    pub(super) snapshot: Snapshot,
+    current: Current,
+    acknowledged: HashMap<String, Arc<Acknowledgement>>,
+}
+
+impl Due {
+    /// `muted` says of a firing alert whether it is not to be told now.
+    pub(super) fn new(
+        id: GroupId,
+        group_key: String,
+        group: &Group,
+        integrations: Arc<[Integration]>,
+        snapshot: Snapshot,
+        muted: impl Fn(&Alert) -> bool,
+        said: Said<'_>,
+    ) -> Due {
+        let (mut current, mut acknowledged) = (Current::default(), HashMap::new());
+        for (hash, alert) in &snapshot.firing {
+            if let Some(entry) = said.acknowledged.of(*hash, alert) {
+                current.acknowledged.insert(hash.to_string());
+                acknowledged.insert(hash.to_string(), Arc::clone(entry));
+            }
+            let set = if muted(alert) { &mut current.muted } else { &mut current.firing };
+            set.insert(hash.to_string());
+        }
+        current.resolved = snapshot.resolved.iter().map(|(hash, _)| hash.to_string()).collect();
+        Due {
+            id,
+            group_key,
+            labels: group.labels.clone(),
+            repeat_interval: group.timing.repeat_interval,
+            integrations,
+            snapshot,
+            current,
+            acknowledged,
+        }
+    }
+
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.integrations.iter().map(|integration| Lane {
+            group_key: self.group_key.clone(),
+            integration: integration.key.clone(),
+        })
+    }
+
+    pub fn has(&self, lane: &Lane) -> bool {
+        self.group_key == lane.group_key
+            && self.integrations.iter().any(|integration| integration.key == lane.integration)
+    }
+
+    /// What this flush means for one lane, given what was last told there.
+    pub fn plan(
+        &self,
+        lane: &Lane,
+        entry: Option<&LogEntry>,
+        enrich: &dyn Fn(&Labels) -> Vec<(String, String)>,
+        now: Timestamp,
+    ) -> Option<Update> {
+        let integration = self.integrations.iter().find(|known| known.key == lane.integration)?;
+        let send_resolved = integration.send_resolved;
+        let found = decide(entry, &self.current, send_resolved, self.repeat_interval, now)?;
+        let all = |list: &[(_, Arc<Alert>)], set: &Hashes| {
+            let hash = |(hash, _): &(crate::model::labels::Fingerprint, _)| hash.to_string();
+            let texts = list.iter().map(|one| (hash(one), Arc::clone(&one.1)));
+            texts.filter(|(hash, _)| set.contains(hash)).collect::<Vec<_>>()
+        };
+        let remembered = all(&self.snapshot.firing, &found.firing);
+        let memory = Memory {
+            group_labels: self.labels.to_map(),
+            alerts: remembered.iter().map(|(_, alert)| Remembered::new(alert)).collect(),
+        };
+        let message = found.reason.map(|reason| {
+            let firing = all(&self.snapshot.firing, &self.current.firing);
+            let resolved = match send_resolved {
+                true => all(&self.snapshot.resolved, &found.resolved),
+                false => Vec::new(),
+            };
+            let known = |hash| entry.is_some_and(|entry| entry.firing.contains(hash));
+            let new = firing.iter().filter(|(hash, _)| !known(hash));
+            let fired_at = new.map(|(_, alert)| alert.starts_at).min();
+            let tagged = |list: Vec<_>, over: bool| list.into_iter().map(move |one| (one, over));
+            let mut alerts: Vec<_> = tagged(firing, false).chain(tagged(resolved, true)).collect();
+            alerts.sort_by(|(a, _), (b, _)| group::order(&a.1, &b.1));
+            let told = |((hash, alert), over): ((String, Arc<Alert>), bool)| {
+                let mut extra = enrich(&alert.labels);
+                if let Some(entry) = self.acknowledged.get(&hash) {
+                    extra.push((ACKNOWLEDGED.to_owned(), entry.text()));
+                }
+                NotifiedAlert::new(&alert, over, extra)
+            };
+            let notification = Notification {
+                receiver: integration.receiver.clone(),
+                group_key: lane.group_key.clone(),
+                group_labels: self.labels.to_map(),
+                reason,
+                truncated: alerts.len().saturating_sub(MAX_ALERTS) as u64,
+                alerts: alerts.into_iter().take(MAX_ALERTS).map(told).collect(),
+                at: now,
+            };
+            let sequence = entry.map_or(0, |entry| entry.sequence) + 1;
+            Message {
+                delivery_id: delivery_id(lane, sequence, &notification),
+                payload: json(&notification),
+                fired_at,
+                repeat: reason == Reason::Repeat,
+            }
+        });
+        Some(Update {
+            firing: found.firing,
+            resolved: found.resolved,
+            memory: json(&memory),
+            message,
+        })
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("maps with text as keys always serialize")
+}
