@@ -1,6 +1,8 @@
 //! The HTTP API: one file a resource, each with its own JSON and its `routes`.
 
 pub mod about;
+pub mod acknowledgements;
+pub mod alertmanager;
 pub mod answer;
 pub mod backup;
 pub mod cardinality;
@@ -49,6 +51,15 @@ pub fn success<T>(data: T) -> Json<Success<T>> {
 pub fn success_cut<T>(Limited { kept, cut }: Limited<T>) -> Json<Success<T>> {
     let warnings = if cut { vec![params::CUT] } else { Vec::new() };
     Json(Success { status: "success", data: kept, warnings })
+}
+
+/// Longest name and reason of a person that are kept, in characters.
+const MOST_WORDS: usize = 200;
+
+/// Words from outside, on one line and of bounded length.
+fn plain(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().take(MOST_WORDS).map(visible).collect()
 }
 
 /// Answers what no route and no method fits as Prometheus does: plain text, no envelope.

@@ -73,7 +73,7 @@ impl App {
         let token = operator::token(&config.data_dir).context("operator token")?;
         let bound = server::bind(&config.listen, &config.web, start.insecure_listen).await?;
         let mut bound = bound.with_operator(&token);
-        for path in web::READ_ONLY {
+        for path in web::READ_ONLY.into_iter().chain(web::JUDGED) {
             bound = bound.with_read_only(path);
         }
         if let Some(host) = config.external_url.as_deref().and_then(web::host) {

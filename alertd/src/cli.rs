@@ -1,5 +1,6 @@
 //! The command line: one file a sub-command, each with its flags and its `run`.
 
+pub mod alerts;
 pub mod backup;
 pub mod check;
 pub mod check_rules;
@@ -8,6 +9,7 @@ pub mod query;
 pub mod restore;
 pub mod run;
 mod running;
+pub mod silence;
 pub mod test_promql;
 pub mod test_rules;
 pub mod up;
@@ -33,6 +35,8 @@ Examples:
   pitcrew-alertd check config alertd.yaml           is the file good?
   pitcrew-alertd run --config alertd.yaml           watch a fleet; `run --help` shows the file
   pitcrew-alertd query 'up == 0'                    ask the one that runs
+  pitcrew-alertd alerts                             what fires, who was told, who looks after it
+  pitcrew-alertd alerts ack alertname=X --note ...  it is not repeated, its end is told
   pitcrew-alertd pool show                          who has the label, and why
   pitcrew-alertd backup --to DIR                    copy what it keeps; `restore` brings it back
   PITCREW_LOG=debug pitcrew-alertd up               log more"
@@ -56,6 +60,10 @@ pub enum Command {
     Test(Test),
     /// Ask a running alertd (or any Prometheus) a PromQL query
     Query(query::Args),
+    /// Show what fires, and say who looks after it
+    Alerts(alerts::Args),
+    /// Keep people from being told of some alerts for a while
+    Silence(silence::Args),
     /// Show and steer runner pools
     Pool(pool::Args),
     /// Copy all samples and state of a running alertd
@@ -89,6 +97,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Test(Test::Promql(args)) => test_promql::run(args),
         Command::Check(Check::Rules(args)) => check_rules::run(args),
         Command::Query(args) => query::run(args).await,
+        Command::Alerts(args) => alerts::run(args).await,
+        Command::Silence(args) => silence::run(args).await,
         Command::Pool(args) => pool::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => restore::run(args).await,

@@ -138,6 +138,8 @@ pub struct Loaded {
     pub file: PathBuf,
     /// What stands in it, without secrets.
     pub shown: String,
+    /// What stands in Alertmanager's file, without secrets.
+    pub shown_notifications: Arc<str>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -213,8 +215,12 @@ impl Config {
         }
         notifications.check_files(self.notifications.as_deref().unwrap_or(file))?;
         let notifications = Arc::new(notifications);
+        let shown_notifications = match &self.notifications {
+            Some(path) => masked::notifications(yaml::load(path)?).into(),
+            None => "".into(),
+        };
         let (file, shown) = (file.to_owned(), String::new());
-        Ok(Loaded { scrape, groups, notifications, config: self, file, shown })
+        Ok(Loaded { scrape, groups, notifications, config: self, file, shown, shown_notifications })
     }
 
     fn check(&self, file: &Path) -> Result<(), Invalid> {

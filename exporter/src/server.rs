@@ -143,7 +143,7 @@ impl Bound {
     }
 
     /// Counts any method on this path, or on what lies below it, as reading: nothing there changes
-    /// anything, and a POST may be a query in a form.
+    /// anything, and a POST may be a query in a form; or its handlers decide by the [`gate::Caller`].
     #[must_use]
     pub fn with_read_only(mut self, path: &'static str) -> Bound {
         self.gate.read_only.push(path);

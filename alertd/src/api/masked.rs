@@ -14,6 +14,48 @@ pub fn yaml(mut tree: Value) -> String {
     }
 }
 
+/// The same of Alertmanager's file, where addresses are secrets too: of an address that an amtool
+/// must be able to read as one, the host stays.
+pub fn notifications(mut tree: Value) -> String {
+    for key in ["global", "receivers"] {
+        tree.get_mut(key).into_iter().for_each(|section| mask_addresses(section, false));
+    }
+    yaml(tree)
+}
+
+fn mask_addresses(value: &mut Value, slack: bool) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let whole = key.starts_with("slack_api_url") || key == "webhook_url";
+                match value {
+                    Value::String(_) if key.ends_with("_file") => {}
+                    Value::String(text) if whole || (slack && key == "api_url") => {
+                        *text = MASK.to_owned();
+                    }
+                    Value::String(text) if key == "url" || key.ends_with("_url") => {
+                        *text = host_alone(text);
+                    }
+                    value => mask_addresses(value, key == "slack_configs"),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| mask_addresses(value, slack)),
+        _ => {}
+    }
+}
+
+fn host_alone(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match rest {
+        "" | "/" => format!("{scheme}://{host}{rest}"),
+        _ => format!("{scheme}://{host}/{MASK}"),
+    }
+}
+
 /// Whether the value of this key is a secret. Decided by the name alone and rather too often: a key
 /// that nobody thought of here must not show its value.
 pub fn is_secret(key: &str) -> bool {
@@ -168,6 +210,25 @@ secret: 4711
             }
         }
         assert!(seen > 3, "only {seen} fields found: the pattern is wrong");
+    }
+
+    #[test]
+    fn addresses_of_receivers() {
+        let text = "
+global: { slack_api_url: 'https://hooks.slack.test/hidden1', slack_api_url_file: shown,
+  opsgenie_api_url: 'https://shown/hidden2', smtp_auth_password: hidden3 }
+receivers:
+- name: shown
+  slack_configs: [ { api_url: 'https://hooks.slack.test/hidden4', title_link: 'http://shown/' } ]
+  webhook_configs: [ { url: 'https://u:hidden5@shown:80/hidden6?hidden7' }, { url: 'http://shown/' } ]
+  discord_configs: [ { webhook_url: 'https://x/hidden8' } ]
+  wechat_configs: [ { api_url: 'https://shown/hidden9', api_secret: hidden10 } ]
+";
+        let tree: Value = pitcrew_exporter::config::yaml::parse("a".as_ref(), text).unwrap();
+        let shown = notifications(tree);
+        assert!(!shown.contains("hidden"), "{shown}");
+        assert_eq!(shown.matches("shown").count(), text.matches("shown").count(), "{shown}");
+        assert!(shown.contains("https://shown:80/<secret>"), "{shown}");
     }
 
     #[test]

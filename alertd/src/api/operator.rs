@@ -40,17 +40,53 @@ pub fn token(data_dir: &Path) -> Result<Secret, OperatorError> {
     Ok(Secret::read(&path)?)
 }
 
+/// Why somebody may not do what they ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAllowed {
+    Credentials,
+    Role,
+}
+
+impl NotAllowed {
+    pub fn answer(self) -> (StatusCode, &'static str) {
+        match self {
+            NotAllowed::Role => (StatusCode::FORBIDDEN, "this needs the role operator"),
+            NotAllowed::Credentials => (StatusCode::UNAUTHORIZED, "credentials needed"),
+        }
+    }
+}
+
+/// Whether the listener has checked who it is.
+pub fn is_known(caller: Option<&Caller>) -> bool {
+    caller.is_some_and(|caller| &*caller.name != "anonymous")
+}
+
+/// Who may change what others are told: an operator, whose name is given back, or, where it is
+/// `open`, somebody without credentials.
+///
+/// # Errors
+/// When it is neither.
+pub fn may_change(caller: Option<&Caller>, open: bool) -> Result<Option<String>, NotAllowed> {
+    match caller.filter(|_| is_known(caller)) {
+        Some(Caller { name, role: Role::Operator }) => Ok(Some(name.to_string())),
+        Some(_) => Err(NotAllowed::Role),
+        None if open => Ok(None),
+        None => Err(NotAllowed::Credentials),
+    }
+}
+
 /// The middleware of routes that change something: passes on operators alone.
 ///
 /// The listener's own gate has checked the credentials, in constant time. This stands behind it,
 /// so that a listener without a gate lets nobody through.
 pub async fn only_operators(request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
-    let (status, error) = match caller.map(|caller| caller.role) {
+    let refusal = match caller.map(|caller| caller.role) {
         Some(Role::Operator) => return next.run(request).await,
-        Some(Role::Viewer) => (StatusCode::FORBIDDEN, "this needs the role operator"),
-        None => (StatusCode::UNAUTHORIZED, "credentials needed"),
+        Some(Role::Viewer) => NotAllowed::Role,
+        None => NotAllowed::Credentials,
     };
+    let (status, error) = refusal.answer();
     (status, Json(json!({ "status": "error", "errorType": "forbidden", "error": error })))
         .into_response()
 }
@@ -77,6 +113,20 @@ fn create(path: &Path) -> Result<(), OperatorError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn who_may_change_what_others_are_told() {
+        let caller = |name: &str, role| Caller { name: name.into(), role };
+        for (caller, open, want) in [
+            (Some(caller("ann", Role::Operator)), false, Ok(Some("ann".to_owned()))),
+            (Some(caller("bob", Role::Viewer)), true, Err(NotAllowed::Role)),
+            (Some(caller("anonymous", Role::Viewer)), true, Ok(None)),
+            (Some(caller("anonymous", Role::Viewer)), false, Err(NotAllowed::Credentials)),
+            (None, false, Err(NotAllowed::Credentials)),
+        ] {
+            assert_eq!(may_change(caller.as_ref(), open), want, "{caller:?}, {open}");
+        }
+    }
 
     #[test]
     fn made_once_for_its_owner_alone() {

@@ -17,14 +17,13 @@ use tokio::time;
 use tracing::warn;
 
 use super::operator::only_operators;
+use super::plain;
 use crate::actions::view::PoolsView;
 use crate::actions::{Command, CommandError, What};
 use crate::db::Db;
 
 /// Longest wait for the pool's answer; it reads GitHub before it answers.
 const ANSWER: Duration = Duration::from_secs(50);
-/// Longest name and reason that are kept, in characters.
-const MOST_WORDS: usize = 200;
 const MOST_ROWS: usize = 1000;
 /// The name that the listener gives to the token of the data directory.
 const OPERATOR: &str = "operator";
@@ -206,12 +205,6 @@ fn person(caller: &str, claimed: &str) -> String {
         claimed if caller == OPERATOR && !claimed.is_empty() => claimed,
         _ => caller.to_owned(),
     }
-}
-
-/// Words from outside, on one line and of bounded length.
-fn plain(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().take(MOST_WORDS).map(visible).collect()
 }
 
 fn hundred() -> usize {

@@ -16,6 +16,7 @@ use super::core::Core;
 use super::web;
 use crate::actions::view::PoolsView;
 use crate::actions::{self, Actions};
+use crate::api::alertmanager::{Alertmanager, Doors};
 use crate::api::write::Anonymous;
 use crate::clock;
 use crate::config::Loaded;
@@ -106,6 +107,14 @@ impl Generation {
         let roster = actions::roster(config.pools.clone(), &core.db)?;
         let known = roster.clone();
         let enrich: Enrich = Arc::new(move |labels: &Labels| known.enrich(labels));
+        // On a runner's host every job reaches loopback: where there are pools, or users who can
+        // sign in, whoever keeps others from being told of something says who it is.
+        let trusted = config.pools.is_empty() && config.web.users.is_empty();
+        let doors = Doors {
+            write: anonymous,
+            post_alerts: !core.exposed,
+            change_silences: !core.exposed && trusted,
+        };
         let routing = Routing::new(
             Arc::clone(&loaded.notifications),
             core.outbox.clone(),
@@ -131,6 +140,16 @@ impl Generation {
             drained.clone(),
         );
         delivery.spawn(until_end(digests, guard()));
+        let receivers = loaded.notifications.receivers.iter();
+        let alertmanager = Alertmanager {
+            board: core.board.clone(),
+            view: routing.view(),
+            resolve_timeout: loaded.notifications.resolve_timeout,
+            started: core.began(),
+            shown: Arc::clone(&loaded.shown_notifications),
+            receivers: receivers.map(|receiver| receiver.name.clone()).collect(),
+            doors,
+        };
         let deliver = notify::run(
             Arc::clone(&loaded.notifications),
             settings,
@@ -199,7 +218,7 @@ impl Generation {
                 ..Options::default()
             },
         };
-        let resend_delay = settings.resend_delay;
+        let resend_delay = config.rules.resend_delay;
         let engine = Engine::new(
             loaded.groups.clone(),
             core.store(),
@@ -225,7 +244,7 @@ impl Generation {
             alertmanagers,
             watching,
             (pools, command),
-            anonymous,
+            alertmanager,
         );
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })

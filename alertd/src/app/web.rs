@@ -23,8 +23,8 @@ use crate::actions::Command;
 use crate::actions::view::PoolsView;
 use crate::api;
 use crate::api::about::{About, query_flags};
+use crate::api::alertmanager::Alertmanager;
 use crate::api::evaluate::Turn;
-use crate::api::write::Anonymous;
 use crate::clock;
 use crate::config::Loaded;
 use crate::model::alert::ActiveAlerts;
@@ -56,6 +56,10 @@ pub(super) const READ_ONLY: [&str; 21] = [
     "/api/v1/series",
     "/api/v1/write",
 ];
+
+/// Where handlers decide who may change something: alerts are posted, and silences set on loopback,
+/// by who has no credentials.
+pub(super) const JUDGED: [&str; 2] = ["/api/v2", "/api/acknowledgements"];
 
 /// Answers from this size on are compressed for who takes that; below it costs more than it saves.
 const COMPRESS_FROM: u16 = 4096;
@@ -124,7 +128,7 @@ pub(super) fn router(
     alertmanagers: Vec<String>,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     (pools, commands): (watch::Receiver<Arc<PoolsView>>, mpsc::Sender<Command>),
-    anonymous_writes: Anonymous,
+    alertmanager: Alertmanager,
 ) -> Router {
     let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
     let router = Router::new()
@@ -140,7 +144,9 @@ pub(super) fn router(
         .merge(api::about::routes(about(core, loaded, alertmanagers)))
         .merge(api::rules::routes(rules.clone()))
         .merge(api::runbooks::routes())
-        .merge(api::write::routes(core.receiver.clone(), anonymous_writes))
+        .merge(api::write::routes(core.receiver.clone(), alertmanager.doors.write))
+        .merge(api::acknowledgements::routes(alertmanager.clone()))
+        .merge(api::alertmanager::routes(alertmanager))
         .merge(api::pools::routes(pools, core.db.clone(), commands))
         .merge(api::backup::routes(core.snapshots.clone(), core.restart.clone()));
     api::with_fallbacks(router)

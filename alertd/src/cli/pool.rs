@@ -1,15 +1,13 @@
 //! `pool show|failover|failback|hold|release`: what a person sees of the pools and orders them.
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
-use std::env;
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use super::running::{Running, clean, text};
+use super::running::{Running, clean, colours, person, text};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -105,7 +103,7 @@ async fn show(args: &Args, name: Option<&str>, as_json: bool) -> anyhow::Result<
         println!("{}", serde_json::to_string_pretty(&shown)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let colours = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let colours = colours();
     let mut out = String::new();
     if let Some(hold) = answer.get("hold").filter(|hold| !hold.is_null()) {
         writeln!(
@@ -216,12 +214,6 @@ fn time(value: Option<&Value>) -> String {
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain)
-}
-
-/// The login name, for the journal.
-fn person() -> String {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The alertd that runs: its address, its data directory, its answers.
 
+use std::env;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use pitcrew_exporter::secret::Secret;
+use reqwest::Method;
 use serde_json::Value;
 
 use super::state_dir;
@@ -44,24 +47,43 @@ impl Running {
 
     /// What a question to its API gives.
     pub(super) async fn ask(&self, path: &str) -> anyhow::Result<Value> {
-        self.send(path, None).await
+        self.send(Method::GET, path, None, None).await
+    }
+
+    /// Changes something that alertd may let others change than operators: with the operator token
+    /// where it can be read and does not travel in clear, else without.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let token = Secret::read(&self.token()).ok().filter(|_| self.keeps_secrets());
+        self.send(method, path, token.as_ref(), body).await
+    }
+
+    fn token(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(|| self.data_dir().join(operator::FILE))
+    }
+
+    fn keeps_secrets(&self) -> bool {
+        self.url.starts_with("https://") || is_loopback(&self.url)
     }
 
     /// Gives an order with the operator token, which does not travel in clear.
     pub(super) async fn order(&self, path: &str, body: Value) -> anyhow::Result<Value> {
-        let default = self.data_dir().join(operator::FILE);
-        let file = self.token_file.as_ref().unwrap_or(&default);
-        if !self.url.starts_with("https://") && !is_loopback(&self.url) {
+        let file = self.token();
+        if !self.keeps_secrets() {
             bail!("the operator token does not travel in clear: use https, or loopback, for --url");
         }
-        let token = Secret::read(file).with_context(|| {
+        let token = Secret::read(&file).with_context(|| {
             format!(
                 "no operator token: {} is made when alertd starts; name alertd's data directory \
                  with --data-dir, or the file with --token-file",
                 file.display()
             )
         })?;
-        self.send(path, Some((&token, body))).await
+        self.send(Method::POST, path, Some(&token), Some(body)).await
     }
 
     /// Whether it says that it is ready.
@@ -72,30 +94,57 @@ impl Running {
     }
 
     /// The answer's data, or what alertd says is wrong.
-    async fn send(&self, path: &str, order: Option<(&Secret, Value)>) -> anyhow::Result<Value> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&Secret>,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
         let (client, url) = (client()?, self.url_of(path));
-        let request = match order {
-            None => client.get(&url),
-            Some((token, body)) => client.post(&url).bearer_auth(token.reveal()).json(&body),
-        };
+        let mut request = client.request(method, &url);
+        if let Some(token) = token {
+            request = request.bearer_auth(token.reveal());
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
         let response = request.send().await.with_context(|| {
             format!("no alertd answers at {}: is it running? Name its address with --url", self.url)
         })?;
         let status = response.status();
         if status == reqwest::StatusCode::UNAUTHORIZED || status == reqwest::StatusCode::FORBIDDEN {
-            bail!(
-                "{} does not accept the operator token ({status}): is --data-dir the data \
-                 directory of that alertd?",
-                self.url
-            );
+            let (url, file) = (&self.url, self.token());
+            match token {
+                Some(_) => bail!(
+                    "{url} does not accept the operator token ({status}): is --data-dir the data \
+                     directory of that alertd?"
+                ),
+                None => bail!(
+                    "{url} asks for the operator token ({status}), and {} cannot be read: name \
+                     alertd's data directory with --data-dir, or the file with --token-file",
+                    file.display()
+                ),
+            }
         }
         let body = response.text().await.context("the answer broke off")?;
+        if body.is_empty() && status.is_success() {
+            return Ok(Value::Null);
+        }
         let answer: Value = serde_json::from_str(&body)
             .with_context(|| format!("{url} is not alertd's API: it answered {status}"))?;
         if !status.is_success() {
-            bail!("{}", clean(text(&answer, "error")));
+            // Alertmanager's resources have other words for it.
+            let words = [answer.get("error"), answer.get("message"), Some(&answer)];
+            let found = words.into_iter().flatten().find_map(Value::as_str);
+            bail!("{}", clean(found.unwrap_or(&status.to_string())));
         }
-        Ok(answer.get("data").cloned().unwrap_or(Value::Null))
+        match answer {
+            Value::Object(mut map) if map.contains_key("status") => {
+                Ok(map.remove("data").unwrap_or(Value::Null))
+            }
+            bare => Ok(bare),
+        }
     }
 
     fn url_of(&self, path: &str) -> String {
@@ -110,6 +159,17 @@ pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// Without what a terminal would take for a command.
 pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// Whether colours help whoever reads standard output.
+pub(super) fn colours() -> bool {
+    std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none()
+}
+
+/// The login name, for who asks later who it was.
+pub(super) fn person() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
 }
 
 /// Without the folder's slash at the end, which would make `DIR/.part` of `DIR.part`.

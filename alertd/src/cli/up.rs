@@ -107,5 +107,13 @@ fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loa
         "scrape_configs": jobs.collect::<Vec<_>>(),
     }));
     let (notifications, file) = (Notifications::none().into(), PathBuf::new());
-    Ok(Loaded { scrape, groups: rules::bundled()?, notifications, config, file, shown })
+    Ok(Loaded {
+        scrape,
+        groups: rules::bundled()?,
+        notifications,
+        config,
+        file,
+        shown,
+        shown_notifications: "".into(),
+    })
 }

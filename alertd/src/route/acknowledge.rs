@@ -67,6 +67,10 @@ impl Acknowledgements {
         self.0.get(&fingerprint).filter(|entry| alert.starts_at <= entry.starts_at)
     }
 
+    pub fn contains(&self, fingerprint: Fingerprint) -> bool {
+        self.0.contains_key(&fingerprint)
+    }
+
     /// Whether the end of this life of the alert ends one.
     pub fn ends_with(&self, alert: &Alert) -> bool {
         let entry = self.0.get(&alert.fingerprint());

@@ -47,8 +47,6 @@ struct Inner {
 pub enum BoardError {
     #[error(transparent)]
     Silence(#[from] Refused),
-    #[error("no such alert fires")]
-    NoAlert,
     #[error("too many acknowledgements: {0}")]
     TooMany(usize),
     #[error("it cannot be written down")]
@@ -173,13 +171,14 @@ impl Board {
         Ok(())
     }
 
-    /// Takes acknowledgements of these alerts back; returns how many there were.
+    /// Takes an acknowledgement back; returns how many there were.
     ///
     /// # Errors
     /// When that cannot be written down.
-    pub async fn release(&self, alerts: &[Alert]) -> Result<usize, BoardError> {
+    pub async fn release(&self, fingerprint: Fingerprint) -> Result<usize, BoardError> {
         let _changing = self.changing().await;
-        Ok(self.forget(alerts.iter()).await?)
+        let held = self.acknowledged().contains(fingerprint);
+        Ok(self.forget_all(held.then_some(fingerprint).into_iter().collect()).await?)
     }
 
     async fn forget<'a>(&self, alerts: impl Iterator<Item = &'a Alert>) -> Result<usize, DbError> {

@@ -274,7 +274,7 @@ impl Dispatcher {
     }
 
     /// The time intervals by which the group's route tells nobody now.
-    pub(super) fn time_muted_by(&self, id: &GroupId, now: Timestamp) -> Vec<String> {
+    pub(super) fn time_muted_by(&self, id: &GroupId, now: Timestamp) -> Vec<&str> {
         let GroupId::Route { at, .. } = id else { return Vec::new() };
         let route = self.config.tree.routes.get(*at);
         route.map(|route| self.config.time_muted_by(route, now)).unwrap_or_default()

@@ -34,6 +34,8 @@ pub struct Shown {
 pub struct ShownGroup {
     pub labels: Labels,
     pub receiver: String,
+    /// The time intervals by which nobody is told of it now.
+    pub muted_by: Vec<String>,
     pub alerts: Vec<Shown>,
 }
 
@@ -88,7 +90,9 @@ impl View {
                 Some(dispatcher.shown(*hash, dispatcher.alerts.get(hash)?, now))
             });
             let (labels, receiver) = (group.labels.clone(), route.receiver.clone());
-            groups.push(ShownGroup { labels, receiver, alerts: held.collect() });
+            let muted_by = dispatcher.time_muted_by(id, now).into_iter().map(str::to_owned);
+            let (muted_by, alerts) = (muted_by.collect(), held.collect());
+            groups.push(ShownGroup { labels, receiver, muted_by, alerts });
         }
         drop(dispatcher);
         groups.sort_by(|a, b| (&a.labels, &a.receiver).cmp(&(&b.labels, &b.receiver)));
