@@ -181,7 +181,7 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         config.data_dir.clone_from(data_dir);
         shown.insert("data_dir".to_owned(), data_dir.to_string_lossy().into());
     }
-    Ok(Loaded { shown: masked::yaml(shown.into()), ..config.load(file)? })
+    Ok(Loaded { shown: masked::notifications(shown.into()), ..config.load(file)? })
 }
 
 impl Config {
@@ -330,6 +330,24 @@ mod tests {
             let error = error(text);
             assert!(error.contains(want), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_has_no_address_of_a_receiver() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("alertd.yaml");
+        let am = "{ route: { receiver: a }, receivers: [{ name: a, webhook_configs: [{ url: 'http://a/' }] }] }";
+        std::fs::write(folder.path().join("am.yaml"), am).unwrap();
+        let text = "notifications: am.yaml
+receivers:
+- name: a
+  webhook_signature: { secret: hidden1 }
+  alertmanager: { urls: ['http://u:hidden2@shown'] }
+  digest: { slack: { api_url: 'https://shown/services/hidden3' } }
+";
+        std::fs::write(&file, text).unwrap();
+        let shown = load(&file, &Overrides::default()).unwrap().shown;
+        assert!(!shown.contains("hidden") && shown.matches("shown").count() == 2, "{shown}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::model::labels::Labels;
 use crate::notify::{self, digest};
 use crate::promql::Options;
 use crate::remote::send;
+use crate::route::silence::State;
 use crate::route::{Enrich, Routing, history};
 use crate::rules::notifier::Notifier;
 use crate::rules::template::Surroundings;
@@ -131,11 +132,17 @@ impl Generation {
             },
             ..config.delivery.clone()
         };
+        let board = core.board.clone();
+        let silenced = move |now| {
+            let silences = board.silences();
+            let active = silences.iter().filter(|silence| silence.state(now) == State::Active);
+            active.cloned().collect()
+        };
         let digests = digest::run(
             Arc::clone(&loaded.notifications),
             settings.clone(),
             history,
-            Arc::new(|_| Vec::new()),
+            Arc::new(silenced),
             core.digest.clone(),
             drained.clone(),
         );

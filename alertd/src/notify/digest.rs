@@ -32,6 +32,7 @@ use crate::model::sample::Timestamp;
 use crate::route::config::Notifications;
 use crate::route::receiver::digest::Digest;
 use crate::route::receiver::integration_key;
+use crate::route::silence::Silence;
 
 /// Between two looks at the clock, which may be set meanwhile.
 const LOOK: Duration = Duration::from_secs(30);
@@ -41,8 +42,8 @@ const LONGEST: Duration = Duration::from_secs(8 * 86_400);
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
-/// What is silenced at a moment: for each silence who, until when, and why.
-pub type Silenced = Arc<dyn Fn(Timestamp) -> Vec<String> + Send + Sync>;
+/// The silences that are active at a moment.
+pub type Silenced = Arc<dyn Fn(Timestamp) -> Vec<Arc<Silence>> + Send + Sync>;
 
 #[derive(Clone, Default)]
 pub struct DigestMetrics(Family<OutcomeLabels, Counter>);

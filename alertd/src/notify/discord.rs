@@ -123,22 +123,19 @@ impl Budget {
 
 fn message(notification: &Notification, config: &discord::Discord, external_url: &str) -> Message {
     let mut budget = Budget(MAX_TOTAL);
-    let own = config.title.is_some() || config.message.is_some();
-    let subject = escape(&wording::subject(notification));
+    let subject = config.title.clone();
+    let subject = subject.unwrap_or_else(|| escape(&wording::subject(notification)));
     let mut content = config.content.clone().unwrap_or_default();
-    let embeds = match own {
-        true => {
-            let title = config.title.clone().unwrap_or(subject);
-            vec![Embed {
-                title: budget.take(&title, MAX_TITLE),
-                url: wording::link(external_url).map(|url| url.to_string()),
-                description: budget.take(config.message.as_deref().unwrap_or(""), MAX_TEXT),
-                color: notification.alerts.first().map_or(0, color),
-                fields: Vec::new(),
-                timestamp: notification.at.rfc3339(),
-            }]
-        }
-        false => {
+    let embeds = match &config.message {
+        Some(message) => vec![Embed {
+            title: budget.take(&subject, MAX_TITLE),
+            url: wording::link(external_url).map(|url| url.to_string()),
+            description: budget.take(message, MAX_TEXT),
+            color: notification.alerts.first().map_or(0, color),
+            fields: Vec::new(),
+            timestamp: notification.at.rfc3339(),
+        }],
+        None => {
             let mut embeds = Vec::new();
             for alert in notification.alerts.iter().take(MAX_EMBEDS) {
                 // A title and some words at least, or none of it.
@@ -150,8 +147,10 @@ fn message(notification: &Notification, config: &discord::Discord, external_url:
             let left = (notification.alerts.len() - embeds.len()) as u64 + notification.truncated;
             let more =
                 if left > 0 { format!("\n… and {left} more alerts") } else { String::new() };
-            if content.is_empty() {
-                content = format!("**{}**{more}", fit(&subject, MAX_CONTENT - 100));
+            if content.is_empty() || config.title.is_some() {
+                let line = if content.is_empty() { "" } else { "\n" };
+                content = fit(&content, MAX_CONTENT / 2);
+                content.push_str(&format!("{line}**{}**{more}", fit(&subject, MAX_CONTENT / 3)));
             }
             embeds
         }

@@ -1,10 +1,12 @@
 //! A digest as data, from the episodes of its period (pure).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::db::history::Episode;
 use crate::model::sample::Timestamp;
+use crate::route::silence::Silence;
 
 /// Lines of each list.
 const MAX_TOP: usize = 10;
@@ -34,7 +36,7 @@ pub(super) struct Summary {
     pub(super) open: Vec<Episode>,
     /// With those that `open` leaves out.
     pub(super) open_count: usize,
-    pub(super) silences: Vec<String>,
+    pub(super) silences: Vec<Arc<Silence>>,
     pub(super) silence_count: usize,
 }
 
@@ -60,7 +62,7 @@ pub(super) fn compose(
     severities: &[String],
     from: Timestamp,
     to: Timestamp,
-    mut silences: Vec<String>,
+    mut silences: Vec<Arc<Silence>>,
 ) -> Summary {
     let wanted = |episode: &&Episode| {
         let own = episode.severity.to_ascii_lowercase();
@@ -103,6 +105,7 @@ pub(super) fn compose(
     };
     let open: Vec<Episode> = episodes.iter().filter(fires).map(|e| (*e).clone()).collect();
     let (open_count, silence_count) = (open.len(), silences.len());
+    silences.sort_by_key(|silence| silence.ends_at);
     silences.truncate(MAX_SILENCES);
     Summary {
         from,
@@ -128,6 +131,7 @@ fn mean(times: &[Duration]) -> Option<Mean> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::route::silence::Condition;
 
     fn episode(name: &str, severity: &str, times: (i64, Option<i64>, Option<i64>)) -> Episode {
         let at = |seconds: i64| Timestamp(seconds * 1000);
@@ -142,6 +146,23 @@ pub(super) mod tests {
         }
     }
 
+    pub(crate) fn silence(job: &str, comment: &str) -> Arc<Silence> {
+        let job =
+            Condition { name: "job".into(), value: job.into(), is_regex: true, is_equal: true };
+        Arc::new(Silence {
+            id: String::new(),
+            matchers: vec![job],
+            starts_at: Timestamp(0),
+            ends_at: Timestamp(7_200_000),
+            updated_at: Timestamp(0),
+            created_by: "ann".into(),
+            signed_in: None,
+            comment: comment.into(),
+            annotations: BTreeMap::new(),
+            ends_with_alert: false,
+        })
+    }
+
     /// From second 1000 to 2000.
     pub(crate) fn sample() -> Summary {
         let episodes = [
@@ -153,7 +174,7 @@ pub(super) mod tests {
             episode("C", "critical", (100, None, Some(999))),
             episode("D", "", (1999, None, Some(5000))),
         ];
-        let silences = vec!["job=\"x\" until 12:00 by ann: disks".to_owned()];
+        let silences = vec![silence("x", "disks <b>")];
         compose(&episodes, &[], Timestamp(1_000_000), Timestamp(2_000_000), silences)
     }
 

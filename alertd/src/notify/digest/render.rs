@@ -69,7 +69,13 @@ fn lists(summary: &Summary, zone: Tz) -> Vec<(String, Vec<(String, String)>)> {
         0 => String::new(),
         left => format!(", of which {left} are not listed"),
     };
-    let silences = summary.silences.iter().map(|text| (text.clone(), String::new()));
+    let silences = summary.silences.iter().map(|silence| {
+        let matchers = silence.matchers.iter();
+        let matchers = matchers.map(|m| format!("{}{}{:?}", m.name, m.op().symbol(), m.value));
+        let until = time(silence.ends_at, zone);
+        let by = format!("until {until} by {}: {}", silence.created_by, silence.comment);
+        (matchers.collect::<Vec<_>>().join(", "), by)
+    });
     [
         ("Most often".to_owned(), top.collect::<Vec<_>>()),
         (format!("Firing now{}", more(summary.open_count, summary.open.len())), open.collect()),
@@ -182,13 +188,18 @@ mod tests {
             "Mean time to repair: 9m 10s (of 2)",
             "  A: 2 × · 15m in all",
             "A (info): since 1970-01-01 00:20 UTC · instance=<a>",
-            "job=\"x\" until 12:00 by ann: disks",
+            "job=~\"x\": until 1970-01-01 02:00 UTC by ann: disks <b>",
             "http://p.test/",
         ] {
             assert!(text.contains(want), "{want} in {text}");
         }
         let html = page(&summary, Tz::UTC, "http://p.test/");
-        assert!(html.contains("instance=&lt;a&gt;") && !html.contains("<a>"), "{html}");
+        assert!(
+            html.contains("instance=&lt;a&gt;")
+                && !html.contains("<a>")
+                && html.contains("disks &lt;b&gt;"),
+            "{html}"
+        );
         let slack = slack(&summary, Tz::UTC, "http://p.test/");
         assert!(
             slack.contains("instance=&lt;a&gt;") && slack.contains("<http://p.test/|Open"),
