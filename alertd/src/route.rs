@@ -35,6 +35,7 @@ use self::board::Board;
 use self::config::Notifications;
 use self::dispatch::Origin;
 use self::due::Due;
+use self::history::Notes;
 use self::metrics::RouteMetrics;
 use self::view::View;
 use crate::clock;
@@ -74,6 +75,11 @@ impl Routing {
     ) -> Routing {
         let view = View::new(config);
         Routing { outbox, board, enrich, metrics, view }
+    }
+
+    /// The same, with every report of an alert told to `notes`.
+    pub fn noticed_by(self, notes: Notes) -> Routing {
+        Routing { view: self.view.noticed_by(notes), ..self }
     }
 
     /// Takes alerts until the inbox closes or `stop`, and puts what is to be told into the outbox.
@@ -142,7 +148,9 @@ impl Routing {
     }
 
     fn take(&self, alerts: Vec<Alert>) {
-        let dropped = self.view.lock().take(alerts, Origin::Own, clock::now());
+        let now = clock::now();
+        self.view.notice(&alerts, now);
+        let dropped = self.view.lock().take(alerts, Origin::Own, now);
         if dropped > 0 {
             self.metrics.dropped(dropped);
             error!(dropped, "too many alerts held");

@@ -86,18 +86,7 @@ impl Generation {
             (stop.child_token(), CancellationToken::new(), CancellationToken::new());
         let guard = || failed.clone().drop_guard();
         let (sources, delivery) = (TaskTracker::new(), TaskTracker::new());
-        let (alerts, noticed) = mpsc::channel(INBOX);
-        let (onward, inbox) = mpsc::channel(INBOX);
-        let history = History::new(core.db.clone());
-        let tap = history::tap(
-            history.clone(),
-            loaded.notifications.resolve_timeout,
-            noticed,
-            onward,
-            core.history_lost.clone(),
-            drained.clone(),
-        );
-        sources.spawn(until_end(tap, guard()));
+        let (alerts, inbox) = mpsc::channel(INBOX);
         let (active, watching) = watch::channel(Arc::new(ActiveAlerts::default()));
 
         let anonymous = match (core.exposed, config.pools.is_empty()) {
@@ -123,6 +112,17 @@ impl Generation {
             enrich,
             core.route.clone(),
         );
+        let (notes, changes) = history::queue(core.history_lost.clone());
+        let routing = routing.noticed_by(notes.clone());
+        let history = History::new(core.db.clone());
+        let record = history::record(
+            history.clone(),
+            notes,
+            loaded.notifications.resolve_timeout,
+            changes,
+            drained.clone(),
+        );
+        delivery.spawn(until_end(record, guard()));
         let settings = notify::Settings {
             external_url: external_url.clone(),
             // Beside the pools' client: a flood of issues must not hold up a failover.

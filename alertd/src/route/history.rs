@@ -4,6 +4,7 @@
 //! does not fit is counted.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -35,9 +36,12 @@ const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// Characters of an alert's labels that are kept.
 const MAX_LABELS: usize = 300;
 
-/// Routing's end: follows every alert from its first report to its end.
-struct Notes {
-    followed: HashMap<Fingerprint, Life>,
+/// Routing's end: follows every alert from its first report to its end. Clones share it.
+#[derive(Clone)]
+pub struct Notes(Arc<Mutex<Followed>>);
+
+struct Followed {
+    lives: HashMap<Fingerprint, Life>,
     swept: Timestamp,
     queue: mpsc::Sender<Vec<Change>>,
     lost: Counter,
@@ -58,24 +62,35 @@ pub fn lost(registry: &mut Registry) -> Counter {
 }
 
 /// Both ends of the queue.
-fn queue(lost: Counter) -> (Notes, mpsc::Receiver<Vec<Change>>) {
+pub fn queue(lost: Counter) -> (Notes, mpsc::Receiver<Vec<Change>>) {
     let (queue, changes) = mpsc::channel(QUEUE);
-    let (followed, swept) = (HashMap::new(), Timestamp(0));
-    (Notes { followed, swept, queue, lost }, changes)
+    let followed = Followed { lives: HashMap::new(), swept: Timestamp(0), queue, lost };
+    (Notes(Arc::new(Mutex::new(followed))), changes)
 }
 
 impl Notes {
+    /// Takes notice of a batch; never waits.
+    pub fn take(&self, alerts: &[Alert], now: Timestamp) {
+        self.lock().take(alerts, now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Followed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Followed {
     /// Goes on with what was open at the end of the last run: it ends at `lease` unless a report
     /// comes before.
     fn restore(&mut self, open: Vec<Episode>, lease: Timestamp) {
         for Episode { fingerprint, started_at, .. } in open {
             if let Ok(number) = u64::from_str_radix(&fingerprint, 16) {
-                self.followed.insert(Fingerprint(number), Life { started_at, lease });
+                let life = || Life { started_at, lease };
+                self.lives.entry(Fingerprint(number)).or_insert_with(life);
             }
         }
     }
 
-    /// Takes notice of a batch; never waits.
     fn take(&mut self, alerts: &[Alert], now: Timestamp) {
         let mut changes = Vec::new();
         for alert in alerts {
@@ -83,7 +98,7 @@ impl Notes {
         }
         if now.since(self.swept) >= SWEEP {
             self.swept = now;
-            self.followed.retain(|fingerprint, life| {
+            self.lives.retain(|fingerprint, life| {
                 let over = life.lease <= now;
                 if over {
                     changes.push(ended(*fingerprint, life.started_at, life.lease));
@@ -100,13 +115,13 @@ impl Notes {
     fn follow(&mut self, alert: &Alert, now: Timestamp, changes: &mut Vec<Change>) {
         let fingerprint = alert.fingerprint();
         let over = alert.is_resolved(now);
-        let room = self.followed.len() < MAX_FOLLOWED as usize;
-        match self.followed.get_mut(&fingerprint) {
+        let room = self.lives.len() < MAX_FOLLOWED as usize;
+        match self.lives.get_mut(&fingerprint) {
             Some(life) if over => {
                 // One that was overtaken by the alert's next life ends nothing.
                 if alert.ends_at >= life.started_at {
                     changes.push(ended(fingerprint, life.started_at, alert.ends_at));
-                    self.followed.remove(&fingerprint);
+                    self.lives.remove(&fingerprint);
                 }
             }
             Some(life) => life.lease = alert.ends_at,
@@ -114,48 +129,30 @@ impl Notes {
             None if !room => drop(self.lost.inc()),
             None => {
                 let life = Life { started_at: alert.starts_at, lease: alert.ends_at };
-                self.followed.insert(fingerprint, life);
+                self.lives.insert(fingerprint, life);
                 changes.push(Change::Began(episode(alert, fingerprint)));
             }
         }
     }
 }
 
-/// Hands every batch on and takes notice of it, until no more come; then ends when what it noticed
-/// is written. `resolve_timeout` is how long an alert of the last run may go unmentioned.
-pub async fn tap(
+/// Writes down what `notes` took notice of, until `stop`, and then what is still in the queue.
+/// `resolve_timeout` is how long an alert of the last run may go unmentioned.
+pub async fn record(
     history: History,
+    notes: Notes,
     resolve_timeout: Duration,
-    mut from: mpsc::Receiver<Vec<Alert>>,
-    to: mpsc::Sender<Vec<Alert>>,
-    lost: Counter,
-    stop: CancellationToken,
-) {
-    let (mut notes, changes) = queue(lost);
-    match history.open(MAX_FOLLOWED).await {
-        Ok(open) => notes.restore(open, clock::now().plus(resolve_timeout)),
-        Err(error) => error!(%error, "history of alerts not read"),
-    }
-    let forward = async move {
-        while let Some(alerts) = from.recv().await {
-            notes.take(&alerts, clock::now());
-            if to.send(alerts).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::join!(forward, record(history, changes, stop));
-}
-
-/// Writes what comes through the queue until its other end is gone.
-async fn record(
-    history: History,
     mut changes: mpsc::Receiver<Vec<Change>>,
     stop: CancellationToken,
 ) {
+    match history.open(MAX_FOLLOWED).await {
+        Ok(open) => notes.lock().restore(open, clock::now().plus(resolve_timeout)),
+        Err(error) => error!(%error, "history of alerts not read"),
+    }
     let mut prune = time::interval(PRUNE);
     loop {
         tokio::select! {
+            () = stop.cancelled() => break,
             batch = changes.recv() => {
                 let Some(batch) = batch else { return };
                 for part in batch.chunks(BATCH) {
@@ -168,6 +165,9 @@ async fn record(
                 }
             }
         }
+    }
+    while let Ok(batch) = changes.try_recv() {
+        write(&history, batch, &stop).await;
     }
 }
 
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn each_life_is_written_once() {
-        let (mut notes, mut changes) = queue(Counter::default());
+        let (notes, mut changes) = queue(Counter::default());
         let at = |seconds: i64| Timestamp(seconds * 1000);
         for (now, report, want) in [
             (10, alert("A", 10, 100), vec!["+A@10 job=j"]),
@@ -254,10 +254,10 @@ mod tests {
 
     #[test]
     fn what_was_open_goes_on_after_a_restart() {
-        let (mut notes, mut changes) = queue(Counter::default());
+        let (notes, mut changes) = queue(Counter::default());
         let (one, two) = (alert("A", 10, 900), alert("B", 10, 900));
         let open = [&one, &two].map(|alert| episode(alert, alert.fingerprint()));
-        notes.restore(open.to_vec(), Timestamp(300_000));
+        notes.lock().restore(open.to_vec(), Timestamp(300_000));
         notes.take(std::slice::from_ref(&one), Timestamp(200_000));
         notes.take(&[], Timestamp(301_000));
         assert_eq!(written(&mut changes), ["-@10:300"], "A goes on, B is not heard of");
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn a_full_queue_is_counted() {
         let lost = Counter::default();
-        let (mut notes, _changes) = queue(lost.clone());
+        let (notes, _changes) = queue(lost.clone());
         for n in 0..=QUEUE {
             notes.take(&[alert(&n.to_string(), 1, 900)], Timestamp(2000));
         }

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::config::Notifications;
 use super::dispatch::{Dispatcher, GroupId, Held, Origin};
+use super::history::Notes;
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::matcher::Matcher;
@@ -17,6 +18,8 @@ pub struct View {
     dispatcher: Arc<Mutex<Dispatcher>>,
     /// Rung when there is something to do sooner than routing knows.
     bell: Arc<Notify>,
+    /// Takes notice of all that comes in.
+    notes: Option<Notes>,
 }
 
 /// An alert that fires, as routing has it.
@@ -42,11 +45,22 @@ pub struct ShownGroup {
 impl View {
     pub(super) fn new(config: Arc<Notifications>) -> View {
         let dispatcher = Arc::new(Mutex::new(Dispatcher::new(config)));
-        View { dispatcher, bell: Arc::default() }
+        View { dispatcher, bell: Arc::default(), notes: None }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Dispatcher> {
         self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, with every report told to `notes`.
+    pub(super) fn noticed_by(self, notes: Notes) -> View {
+        View { notes: Some(notes), ..self }
+    }
+
+    pub(super) fn notice(&self, alerts: &[Alert], now: Timestamp) {
+        if let Some(notes) = &self.notes {
+            notes.take(alerts, now);
+        }
     }
 
     pub(super) async fn news(&self) {
@@ -55,6 +69,7 @@ impl View {
 
     /// Takes alerts that another program posted; returns how many were dropped.
     pub(super) fn take_posted(&self, alerts: Vec<Alert>, now: Timestamp) -> u64 {
+        self.notice(&alerts, now);
         let dropped = self.lock().take(alerts, Origin::Posted, now);
         self.bell.notify_one();
         dropped
