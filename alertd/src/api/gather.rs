@@ -2,8 +2,8 @@
 
 use super::error::ApiError;
 use super::status::{
-    ActionRow, HostRow, Level, MemberRow, PoolRow, RunnerRow, SourceRow, Status, TransitionRow,
-    alert_rows, verdict,
+    ActionRow, HostRow, Level, MemberRow, Owner, PoolRow, RunnerRow, SourceRow, Status,
+    TransitionRow, alert_rows, verdict,
 };
 use crate::actions::health::Health;
 use crate::actions::view::{PoolView, PoolsView};
@@ -20,6 +20,7 @@ pub fn status(
     pools: &PoolsView,
     rows: Result<(Vec<RunnerRow>, Vec<HostRow>), ApiError>,
     source: Option<SourceRow>,
+    owner: Owner<'_>,
     now: Timestamp,
 ) -> Status {
     let mut actions: Vec<_> =
@@ -30,7 +31,7 @@ pub fn status(
         now,
         version: env!("CARGO_PKG_VERSION"),
         hold: pools.hold.as_ref().map(|hold| format!("{} ({})", hold.reason, hold.who)),
-        alerts: alert_rows(active),
+        alerts: alert_rows(active, owner),
         pools: pools.pools.iter().map(pool_row).collect(),
         actions,
         source,

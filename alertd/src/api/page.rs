@@ -80,7 +80,10 @@ fn alerts(rows: &[AlertRow], now: Timestamp) -> Markup {
                         }
                         td { (row.place) }
                         td title=(row.since.rfc3339()) { (ago(now, row.since)) }
-                        td { (row.summary) }
+                        td {
+                            (row.summary)
+                            @if let Some(owner) = &row.acknowledged { " " small { "looked after by " (owner) } }
+                        }
                     }
                 }
             }

@@ -70,6 +70,8 @@ pub struct AlertRow {
     pub since: Timestamp,
     pub summary: String,
     pub runbook: Option<String>,
+    /// Who looks after it.
+    pub acknowledged: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -149,13 +151,16 @@ pub struct ActionRow {
     pub who: String,
 }
 
+/// Says who looks after an alert.
+pub type Owner<'a> = &'a dyn Fn(&AlertInstance) -> Option<String>;
+
 /// The rows of what is pending or firing, worst first; the Watchdog, which always fires, is no news.
-pub fn alert_rows(active: &ActiveAlerts) -> Vec<AlertRow> {
+pub fn alert_rows(active: &ActiveAlerts, owner: Owner<'_>) -> Vec<AlertRow> {
     let mut rows: Vec<_> = active
         .instances
         .iter()
         .filter(|alert| alert.labels.get(ALERT_NAME) != Some(WATCHDOG))
-        .map(|alert| alert_row(alert))
+        .map(|alert| AlertRow { acknowledged: owner(alert), ..alert_row(alert) })
         .collect();
     rows.sort_by(|a, b| {
         (b.level, a.since, &a.name, &a.place).cmp(&(a.level, b.since, &b.name, &b.place))
@@ -184,6 +189,7 @@ fn alert_row(alert: &AlertInstance) -> AlertRow {
         since: alert.fired_at.unwrap_or(alert.active_at),
         summary: note("summary").or_else(|| note("description")).unwrap_or_default(),
         runbook: note("runbook_url"),
+        acknowledged: None,
     }
 }
 

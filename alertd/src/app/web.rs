@@ -27,7 +27,8 @@ use crate::api::alertmanager::Alertmanager;
 use crate::api::evaluate::Turn;
 use crate::clock;
 use crate::config::Loaded;
-use crate::model::alert::ActiveAlerts;
+use crate::model::alert::{ActiveAlerts, AlertInstance};
+use crate::model::labels::Labels;
 use crate::remote::source::RemoteSource;
 use crate::rules::status::View;
 
@@ -130,7 +131,8 @@ pub(super) fn router(
     (pools, commands): (watch::Receiver<Arc<PoolsView>>, mpsc::Sender<Command>),
     alertmanager: Alertmanager,
 ) -> Router {
-    let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone() });
+    let external_labels = Labels::from_pairs(loaded.config.global.external_labels.clone());
+    let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone(), external_labels });
     let router = Router::new()
         .route("/", get(html))
         .route("/status.json", get(json))
@@ -181,6 +183,8 @@ struct Page {
     core: Core,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
+    /// By which routing's labels of an alert differ from the rule's.
+    external_labels: Labels,
 }
 
 impl Page {
@@ -191,7 +195,13 @@ impl Page {
         // After the store was asked: what it said then is part of it.
         let source = self.core.source.as_ref().map(|source| source.condition().into());
         let (active, pools) = (self.active.borrow().clone(), self.pools.borrow().clone());
-        api::gather::status(&active, &pools, rows, source, now)
+        let acknowledged = self.core.board.acknowledged();
+        let owner = |alert: &AlertInstance| {
+            let labels = self.external_labels.overlaid(&alert.labels);
+            let entry = acknowledged.of(labels.fingerprint(), alert.fired_at?)?;
+            Some(entry.text())
+        };
+        api::gather::status(&active, &pools, rows, source, &owner, now)
     }
 }
 

@@ -62,9 +62,13 @@ impl Acknowledgements {
         self.0.values()
     }
 
-    /// The one that holds for this life of the alert.
-    pub fn of(&self, fingerprint: Fingerprint, alert: &Alert) -> Option<&Arc<Acknowledgement>> {
-        self.0.get(&fingerprint).filter(|entry| alert.starts_at <= entry.starts_at)
+    /// The one that holds for the life of the alert that began then.
+    pub fn of(
+        &self,
+        fingerprint: Fingerprint,
+        starts_at: Timestamp,
+    ) -> Option<&Arc<Acknowledgement>> {
+        self.0.get(&fingerprint).filter(|entry| starts_at <= entry.starts_at)
     }
 
     pub fn contains(&self, fingerprint: Fingerprint) -> bool {
@@ -118,10 +122,10 @@ mod tests {
         };
         let mut held = Acknowledgements::restore([entry]);
         for (starts, want) in [(10, Some("ann: on it")), (5, Some("ann: on it")), (11, None)] {
-            let found = held.of(fingerprint, &alert(starts)).map(|entry| entry.text());
+            let found = held.of(fingerprint, Timestamp(starts)).map(|entry| entry.text());
             assert_eq!(found.as_deref(), want, "started at {starts}");
         }
-        assert!(held.of(Fingerprint(1), &alert(0)).is_none());
+        assert!(held.of(Fingerprint(1), Timestamp(0)).is_none());
         assert!(held.ends_with(&alert(0)));
         assert_eq!(held.older_than(Timestamp(21)), [fingerprint]);
         assert_eq!(held.older_than(Timestamp(20)), []);

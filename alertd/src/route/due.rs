@@ -47,7 +47,7 @@ impl Due {
     ) -> Due {
         let (mut current, mut acknowledged) = (Current::default(), HashMap::new());
         for (hash, alert) in &snapshot.firing {
-            if let Some(entry) = said.acknowledged.of(*hash, alert) {
+            if let Some(entry) = said.acknowledged.of(*hash, alert.starts_at) {
                 current.acknowledged.insert(hash.to_string());
                 acknowledged.insert(hash.to_string(), Arc::clone(entry));
             }
