@@ -173,9 +173,11 @@ impl Job {
             email.letter(&id, summary.to, subject, text, html).await?;
         }
         if let Some(slack) = &self.slack {
-            let channel = self.digest.slack.as_ref().and_then(|slack| slack.channel.clone());
             let text = render::slack(summary, zone, &self.external_url);
-            let body = serde_json::json!({ "text": text, "channel": channel });
+            let mut body = serde_json::json!({ "text": text });
+            if let Some(channel) = self.digest.slack.as_ref().and_then(|own| own.channel.as_ref()) {
+                body["channel"] = channel.as_str().into();
+            }
             slack.post(body.to_string(), &[]).await?;
         }
         Ok(())
