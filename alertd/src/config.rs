@@ -16,6 +16,7 @@ use crate::actions::config::{self as pools, ActionsConfig, PoolConfig};
 use crate::api::evaluate::QueryConfig;
 use crate::api::masked;
 use crate::notify;
+use crate::notify::heartbeat::HeartbeatConfig;
 use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
@@ -24,6 +25,7 @@ use crate::route::receiver::additions::ReceiverConfig;
 use crate::rules::config::RulesConfig;
 use crate::rules::file::{self as rules, GroupSpec, RuleErrors};
 use crate::rules::notifier::config::AlertingConfig;
+use crate::rules::own;
 use crate::scrape::config::size::Size;
 use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub actions: ActionsConfig,
     /// How notifications are delivered: time-outs, retries, deadline.
     pub delivery: notify::Settings,
+    /// Who outside hears that this program is alive.
+    pub heartbeat: Option<HeartbeatConfig>,
     /// What one query to the API may take.
     pub query: QueryConfig,
 }
@@ -122,6 +126,7 @@ impl Default for Config {
             pools: Vec::new(),
             actions: ActionsConfig::default(),
             delivery: notify::Settings::default(),
+            heartbeat: None,
             query: QueryConfig::default(),
         }
     }
@@ -203,11 +208,18 @@ impl Config {
             Some(path) => notifications::load(path)?,
             None => Notifications::none(),
         };
-        let notifications = notifications.join(file, &self.receivers)?;
+        let mut notifications = notifications.join(file, &self.receivers)?;
         let issues = |receiver: &Receiver| receiver.additions.github_issue.is_some();
         if self.github.is_none() && notifications.receivers.iter().any(issues) {
             let expected = "a credential, since a receiver has github_issue";
             return Err(Invalid::value(file, "github", expected, "none").into());
+        }
+        if let Some(name) = &self.delivery.failure_receiver {
+            if !notifications.receivers.iter().any(|receiver| receiver.name == *name) {
+                let (key, expected) = ("delivery.failure_receiver", "the name of a receiver");
+                return Err(Invalid::value(file, key, expected, format!("{name:?}")).into());
+            }
+            notifications.tree.lead(own::NOT_DELIVERED, name);
         }
         if let Some(unknown) = notify::without_notifier(&notifications) {
             let expected = "a kind of receiver that this version sends to";
@@ -255,6 +267,7 @@ impl Config {
         remote::check(&self.remote_write, file)?;
         self.rules.check(file)?;
         self.alerting.check(file)?;
+        self.heartbeat.as_ref().map_or(Ok(()), |heartbeat| heartbeat.check(file))?;
         match &self.github {
             Some(github) => github.check(file),
             None if self.pools.is_empty() => Ok(()),
@@ -272,6 +285,7 @@ impl Config {
         self.web.start_paths_at(folder);
         self.remote_write.iter_mut().for_each(|remote| remote.start_paths_at(folder));
         self.alerting.start_paths_at(folder);
+        self.heartbeat.iter_mut().for_each(|heartbeat| heartbeat.start_paths_at(folder));
         if let Some(source) = &mut self.metrics.prometheus {
             source.http.start_paths_at(folder);
         }

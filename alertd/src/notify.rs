@@ -14,11 +14,13 @@ pub mod digest;
 pub mod discord;
 pub mod email;
 pub mod github_issue;
+pub mod heartbeat;
 pub mod http;
 pub mod metrics;
 pub mod pagerduty;
 pub mod slack;
 pub mod slack_bot;
+pub mod undelivered;
 pub mod webhook;
 pub mod wording;
 
@@ -126,6 +128,12 @@ pub struct Settings {
     pub keep_finished: Duration,
     /// Attempts under way at once to one integration.
     pub concurrency: usize,
+    /// A receiver counts as not reached when a notification has been on its way for so long, or was
+    /// given up.
+    #[serde(with = "duration")]
+    pub failing_after: Duration,
+    /// Who is told of such a receiver; without it, whoever routing says.
+    pub failure_receiver: Option<String>,
 }
 
 impl Default for Settings {
@@ -140,6 +148,8 @@ impl Default for Settings {
             deadline: Duration::from_secs(24 * 3600),
             keep_finished: Duration::from_secs(7 * 24 * 3600),
             concurrency: 4,
+            failing_after: Duration::from_secs(600),
+            failure_receiver: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod eval;
 pub mod functions;
 mod matching;
 mod outline;
+pub mod presence;
 mod pretty;
 mod print;
 mod scan;

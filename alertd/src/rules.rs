@@ -2,11 +2,14 @@
 
 pub mod alerting;
 pub mod config;
+mod doubt;
 mod evaluation;
 pub mod file;
+pub mod flapping;
 pub mod group;
 pub mod metrics;
 pub mod notifier;
+pub mod own;
 pub mod recording;
 pub mod schedule;
 pub mod status;
@@ -71,6 +74,10 @@ pub struct Settings {
     pub config: RulesConfig,
     /// When the store holds again what rules look at, if it was empty at the start.
     pub store_filled_at: Timestamp,
+    /// How long that takes after any other time without evaluation.
+    pub refill: Duration,
+    /// What cannot be delivered, for this program's own alerts.
+    pub undelivered: Option<own::Undelivered>,
     /// The Alertmanagers that are told beside this program's own routing.
     pub notifier: Notifier,
     /// With a time, the first evaluation of every group comes within it; else at the group's phase.
@@ -81,14 +88,14 @@ pub struct Settings {
 
 /// All groups of one configuration, with the alerts of the last run.
 pub struct Engine {
-    groups: Vec<Group>,
+    /// Each with what it is evaluated in; this program's own last.
+    groups: Vec<(Group, Arc<Context>)>,
     shared: Arc<Shared>,
     /// Alerts of earlier runs that nobody evaluates any more; they end now.
     orphans: Vec<StoredAlert>,
 }
 
 struct Shared {
-    context: Context,
     settings: Settings,
     db: Db,
     view: View,
@@ -105,6 +112,8 @@ impl Default for Settings {
             evaluation_interval: Duration::from_secs(60),
             config: RulesConfig::default(),
             store_filled_at: Timestamp::default(),
+            refill: Duration::ZERO,
+            undelivered: None,
             notifier: Notifier::default(),
             first_within: None,
             around: Surroundings::default(),
@@ -128,34 +137,51 @@ impl Engine {
         metrics: RulesMetrics,
     ) -> Result<Engine, DbError> {
         let now = clock::now();
-        let groups = groups.into_iter().map(|spec| {
-            let group =
-                Group::new(spec, settings.evaluation_interval, settings.config.query_offset);
-            metrics.loaded(&group);
-            group
-        });
-        let mut groups: Vec<Group> = groups.collect();
-        let mut orphans = Vec::new();
-        for stored in db.load_alerts()? {
-            let believed = stored.instance.state != AlertState::Pending
-                || now.since(stored.evaluated_at) <= settings.config.outage_tolerance;
-            if !believed || !groups.iter_mut().any(|group| group.restore(&stored, now)) {
-                orphans.push(stored);
-            }
-        }
         let view = View::default();
-        view.fill(groups.iter().map(|group| Arc::new(group.status())).collect());
-        let context = Context {
+        let context = Arc::new(Context {
             options: settings.options.clone(),
             around: settings.around.clone(),
             config: settings.config.clone(),
             store_filled_at: settings.store_filled_at,
+            refill: settings.refill,
             ..Context::new(store)
-        };
+        });
+        let config = &settings.config;
+        let mut specs: Vec<_> =
+            groups.into_iter().map(|spec| (spec, Arc::clone(&context))).collect();
+        if config.own_alerts {
+            let interval = |(spec, _): &(GroupSpec, _)| spec.interval;
+            let shortest = specs.iter().filter_map(interval).min();
+            let shortest = shortest.unwrap_or(settings.evaluation_interval);
+            let own = own::group(config, shortest).expect("made of checked parts");
+            let store = Arc::new(own::Watched {
+                view: view.clone(),
+                store: Arc::clone(&context.store),
+                undelivered: settings.undelivered.clone(),
+            });
+            let around = settings.around.clone();
+            specs.push((own, Arc::new(Context { around, ..Context::new(store) })));
+        }
+        let groups = specs.into_iter().map(|(spec, context)| {
+            let group = Group::new(spec, settings.evaluation_interval, config.query_offset);
+            metrics.loaded(&group);
+            (group, context)
+        });
+        let mut groups: Vec<(Group, Arc<Context>)> = groups.collect();
+        let mut orphans = Vec::new();
+        for stored in db.load_alerts()? {
+            let believed = stored.instance.state != AlertState::Pending
+                || now.since(stored.evaluated_at) <= config.outage_tolerance;
+            if !believed || !groups.iter_mut().any(|(group, _)| group.restore(&stored, now)) {
+                orphans.push(stored);
+            }
+        }
+        metrics.restored(clock::now().since(now));
+        view.fill(groups.iter().map(|(group, _)| Arc::new(group.status())).collect());
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let at_once = context.store.engine().map_or(cores * 2, |_| ELSEWHERE_AT_ONCE);
         let permits = Semaphore::new(at_once);
-        let shared = Shared { context, settings, db, view, alerts, active, metrics, permits };
+        let shared = Shared { settings, db, view, alerts, active, metrics, permits };
         shared.publish(
             now,
             shared.view.groups().iter().flat_map(|group| group.instances()).collect(),
@@ -176,13 +202,13 @@ impl Engine {
         // One moment for the schedule and its first slot: a first evaluation that is due at once would
         // else be a little in the past, and its turn an interval away.
         let now = clock::now();
-        for (at, group) in groups.into_iter().enumerate() {
+        for (at, (group, context)) in groups.into_iter().enumerate() {
             let (file, name) = (&group.spec().file, &group.spec().name);
             let soon = shared.settings.first_within;
             let schedule = Schedule::new(file, name, group.interval(), soon, now);
             let task = Arc::clone(&shared).keep_evaluating(
                 at,
-                group,
+                (group, context),
                 schedule,
                 schedule.first(now),
                 stop.clone(),
@@ -206,7 +232,7 @@ impl Shared {
     async fn keep_evaluating(
         self: Arc<Self>,
         at: usize,
-        group: Group,
+        (group, context): (Group, Arc<Context>),
         schedule: Schedule,
         mut slot: Slot,
         stop: CancellationToken,
@@ -222,7 +248,7 @@ impl Shared {
                     slot = schedule.first(clock::now());
                 }
             }
-            Arc::clone(&self).evaluate(at, &group, slot, &stop).await;
+            Arc::clone(&self).evaluate(at, &group, &context, slot, &stop).await;
             if stop.is_cancelled() {
                 return;
             }
@@ -236,6 +262,7 @@ impl Shared {
         self: Arc<Self>,
         at: usize,
         group: &Arc<Mutex<Group>>,
+        context: &Arc<Context>,
         slot: Slot,
         stop: &CancellationToken,
     ) {
@@ -243,10 +270,10 @@ impl Shared {
         let progress = Arc::new(Progress::default());
         let work = {
             let (shared, group) = (Arc::clone(&self), Arc::clone(group));
-            let progress = Arc::clone(&progress);
+            let (context, progress) = (Arc::clone(context), Arc::clone(&progress));
             move || {
                 let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
-                shared.evaluate_now(at, &mut group, slot, &progress);
+                shared.evaluate_now(at, &mut group, &context, slot, &progress);
             }
         };
         let mut running = tokio::task::spawn_blocking(work);
@@ -277,21 +304,29 @@ impl Shared {
         }
     }
 
-    fn evaluate_now(&self, at: usize, group: &mut Group, slot: Slot, progress: &Progress) {
+    fn evaluate_now(
+        &self,
+        at: usize,
+        group: &mut Group,
+        context: &Context,
+        slot: Slot,
+        progress: &Progress,
+    ) {
         let mut send = |alerts: Vec<Alert>| {
             let Ok(room) = self.alerts.try_reserve() else { return false };
             self.settings.notifier.send(&alerts);
             room.send(alerts);
             true
         };
-        let outcome = group.evaluate(slot.at, &self.context, progress, &mut send);
-        self.metrics.evaluated(group, outcome, slot.missed);
+        let outcome = group.evaluate(slot.at, context, progress, &mut send);
+        let status = group.status();
+        self.metrics.evaluated(group, &status, outcome, slot.missed);
         if slot.missed > 0 {
             let (group, missed) = (&group.spec().name, slot.missed);
             warn!(group, missed, "rule group evaluations were missed");
         }
         self.save(group);
-        let instances = self.view.replace(at, group.status());
+        let instances = self.view.replace(at, status);
         self.publish(slot.at, instances);
     }
 
@@ -301,7 +336,7 @@ impl Shared {
         let (file, name) = (group.spec().file.clone(), group.spec().name.clone());
         let at = group.evaluated_at().unwrap_or_default();
         match self.db.save_alerts(&file, &name, at, &changes) {
-            Ok(()) => group.mark_saved(),
+            Ok(()) => group.mark_saved(changes),
             Err(error) => {
                 // Kept in memory; the next evaluation tries again.
                 self.metrics.save_failed();

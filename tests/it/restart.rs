@@ -27,6 +27,7 @@ fn write(folder: &Path, target: &str, hook: &str) {
 global: {{ scrape_interval: 2s, scrape_timeout: 1s }}
 scrape_configs: [ {{ job_name: j, static_configs: [ {{ targets: ['{target}'] }} ] }} ]
 rule_files: [rules.yaml]
+rules: {{ own_alerts: false }}
 notifications: alertmanager.yaml
 "
     );

@@ -339,7 +339,11 @@ fn asked<'a>(pool: &PoolConfig, member: &Member, evidence: &Evidence<'a>) -> Vec
         if about.is_none_or(|about| about.name != member.name) || forged {
             continue;
         }
-        let due_at = alert.fired_at.unwrap_or(alert.active_at).plus(trigger.after);
+        // One that flaps moves nothing, and keeps what was moved where it is.
+        let due_at = match alert.flapping_since {
+            None => alert.fired_at.unwrap_or(alert.active_at).plus(trigger.after),
+            Some(_) => Timestamp(i64::MAX),
+        };
         found.push(Asked { alert, response: trigger.response, due_at });
     }
     found

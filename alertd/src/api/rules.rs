@@ -60,6 +60,9 @@ struct Rule {
     health: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     last_error: String,
+    /// Selectors that match no series, because of which the rule yields nothing. Not Prometheus'.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unmatched: Vec<String>,
     evaluation_time: f64,
     last_evaluation: String,
     r#type: &'static str,
@@ -244,6 +247,7 @@ fn rule(status: &RuleStatus, exclude_alerts: bool) -> Rule {
             .then(|| status.labels.clone()),
         health,
         last_error,
+        unmatched: status.unmatched.clone(),
         evaluation_time: status.took.as_secs_f64(),
         last_evaluation: time(status.evaluated_at),
         r#type: if status.alerting.is_some() { "alerting" } else { "recording" },

@@ -31,6 +31,7 @@ use crate::db::{self, Db};
 use crate::model::querier::Store;
 use crate::model::sample::Timestamp;
 use crate::notify::digest::DigestMetrics;
+use crate::notify::heartbeat::HeartbeatMetrics;
 use crate::notify::metrics::NotifyMetrics;
 use crate::remote::config::RemoteWriteConfig;
 use crate::remote::forward::{Forwarding, Outlet};
@@ -44,7 +45,7 @@ use crate::route::metrics::RouteMetrics;
 use crate::rules::metrics::RulesMetrics;
 use crate::rules::notifier::metrics::NotifierMetrics;
 use crate::scrape;
-use crate::scrape::config::Settings;
+use crate::scrape::config::{GlobalConfig, Settings};
 use crate::scrape::metrics::ScrapeMetrics;
 use crate::scrape::targets::Targets;
 use crate::tsdb::block::metrics::BlockMetrics;
@@ -76,6 +77,7 @@ pub(super) struct Core {
     pub(super) notifier: NotifierMetrics,
     pub(super) route: RouteMetrics,
     pub(super) notify: NotifyMetrics,
+    pub(super) heartbeat: HeartbeatMetrics,
     pub(super) actions: ActionMetrics,
     pub(super) github: GithubMetrics,
     pub(super) digest: DigestMetrics,
@@ -149,6 +151,7 @@ impl Core {
             notifier: NotifierMetrics::new(&mut registry),
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),
+            heartbeat: HeartbeatMetrics::new(&mut registry),
             actions: ActionMetrics::new(&mut registry),
             github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
             digest: DigestMetrics::new(&mut registry),
@@ -176,9 +179,20 @@ impl Core {
     /// When every target has been scraped twice since the program began, after which a rate that is
     /// missing is missing: what was stored before may be too old to be seen by then.
     pub(super) fn store_filled_at(&self, settings: &Settings) -> Timestamp {
-        let timing = settings.jobs.iter().map(|job| job.timing(&settings.global));
-        let twice = timing.map(|(interval, timeout)| interval.saturating_mul(2) + timeout);
-        self.began.plus(twice.max().unwrap_or_default())
+        self.began.plus(scraped_twice(settings))
+    }
+
+    /// The same after any other time in which nothing came in. Who scrapes for a remote source is
+    /// not known, so it is taken for as quick as we would be.
+    pub(super) fn refill(&self, settings: &Settings) -> Duration {
+        let own = scraped_twice(settings);
+        match &self.source {
+            None => own,
+            Some(_) => {
+                let GlobalConfig { scrape_interval, .. } = settings.global;
+                own.max(scrape_interval.saturating_mul(2) + settings.global.timeout())
+            }
+        }
     }
 
     pub(super) fn store(&self) -> Arc<dyn Store> {
@@ -250,6 +264,12 @@ impl Core {
         };
         tokio::join!(scraping, watching, maintain(self.tsdb, stop.clone()));
     }
+}
+
+fn scraped_twice(settings: &Settings) -> Duration {
+    let timing = settings.jobs.iter().map(|job| job.timing(&settings.global));
+    let twice = timing.map(|(interval, timeout)| interval.saturating_mul(2) + timeout);
+    twice.max().unwrap_or_default()
 }
 
 fn tell(report: &Report) {

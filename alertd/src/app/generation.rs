@@ -23,6 +23,7 @@ use crate::config::Loaded;
 use crate::db::history::History;
 use crate::model::alert::{ActiveAlerts, AlertState};
 use crate::model::labels::Labels;
+use crate::notify::heartbeat::{self, Proofs};
 use crate::notify::{self, digest};
 use crate::promql::Options;
 use crate::remote::send;
@@ -213,11 +214,19 @@ impl Generation {
         let alertmanagers = notifier.urls();
         let longest = loaded.groups.iter().filter_map(|group| group.interval).max();
         let longest = longest.unwrap_or_default().max(config.global.evaluation_interval);
+        let undelivered = notify::undelivered::undelivered(
+            &loaded.notifications,
+            &config.delivery,
+            core.outbox.clone(),
+            core.notify.clone(),
+        );
         let settings = rules::Settings {
+            undelivered: Some(Arc::clone(&undelivered)),
             notifier,
             config: config.rules.clone(),
             evaluation_interval: config.global.evaluation_interval,
             store_filled_at: core.store_filled_at(&loaded.scrape),
+            refill: core.refill(&loaded.scrape),
             first_within: eager.then_some(FIRST_EVALUATION),
             around: Surroundings { external_labels: external_labels.clone(), external_url },
             options: Options {
@@ -243,6 +252,23 @@ impl Generation {
         // Routing ends when rules and pools have closed its inbox.
         let routing = routing.run(fired.map(told).collect(), inbox, drained.clone());
         sources.spawn(until_end(routing, guard()));
+        if let Some(heartbeat) = &config.heartbeat {
+            let metrics = (core.route.clone(), core.notify.clone());
+            let loops = move || {
+                let (route, notify) = &metrics;
+                vec![("routing", route.last_look()), ("delivery", notify.last_look())]
+            };
+            let proofs = Proofs {
+                view: engine.view(),
+                began: clock::now(),
+                loops: Arc::new(loops),
+                undelivered,
+                failure_receiver: config.delivery.failure_receiver.clone(),
+            };
+            let metrics = core.heartbeat.clone();
+            let beats = heartbeat::run(heartbeat.clone(), proofs, metrics, stop.clone());
+            sources.spawn(until_end(beats, guard()));
+        }
         core.queries.set_subquery_step(config.global.evaluation_interval);
         let router = web::router(
             core,

@@ -35,6 +35,11 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (file, rule_group, rule, rule_labels, nth, labels)
     ) STRICT, WITHOUT ROWID;";
 
+pub(super) const HISTORY: &str = "
+    ALTER TABLE rule_alerts ADD COLUMN unverified_since INTEGER;
+    ALTER TABLE rule_alerts ADD COLUMN changes TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE rule_alerts ADD COLUMN flapping_since INTEGER;";
+
 /// Which rule an alert belongs to. A rule that changes its expression or `for` keeps its alerts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleKey {
@@ -69,7 +74,7 @@ impl Db {
             let mut select = transaction.prepare_cached(
                 "SELECT a.file, rule_group, rule, rule_labels, nth, labels, annotations, state, value,
                      active_at, fired_at, resolved_at, keep_firing_since, last_sent_at,
-                     coalesce(evaluated_at, active_at)
+                     coalesce(evaluated_at, active_at), unverified_since, changes, flapping_since
                  FROM rule_alerts a LEFT JOIN rule_groups g ON g.file = a.file AND g.name = rule_group
                  ORDER BY a.file, rule_group, rule, rule_labels, nth, labels",
             )?;
@@ -115,7 +120,7 @@ fn put(
     let millis = |at: Option<Timestamp>| at.map(|at| at.0);
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO rule_alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO rule_alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             rule.file,
@@ -133,6 +138,9 @@ fn put(
             millis(instance.resolved_at),
             millis(instance.keep_firing_since),
             millis(instance.last_sent_at),
+            millis(instance.unverified_since),
+            json(&instance.changes)?,
+            millis(instance.flapping_since),
         ])?;
     Ok(())
 }
@@ -175,6 +183,9 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
             resolved_at: at(11)?,
             keep_firing_since: at(12)?,
             last_sent_at: at(13)?,
+            unverified_since: at(15)?,
+            changes: read(row, 16)?,
+            flapping_since: at(17)?,
         },
         evaluated_at: Timestamp(row.get(14)?),
     })
@@ -212,6 +223,9 @@ mod tests {
             resolved_at: None,
             keep_firing_since: Some(Timestamp(3)),
             last_sent_at: Some(Timestamp(4)),
+            unverified_since: Some(Timestamp(5)),
+            changes: vec![Timestamp(6), Timestamp(7)],
+            flapping_since: Some(Timestamp(8)),
         }
     }
 

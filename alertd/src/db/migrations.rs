@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     super::lane_memory::SCHEMA,
     super::board::SCHEMA,
     super::history::SCHEMA,
+    super::alerts::HISTORY,
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {

@@ -31,6 +31,13 @@ pub struct AlertInstance {
     /// First evaluation without the element, while `keep_firing_for` holds it.
     pub keep_firing_since: Option<Timestamp>,
     pub last_sent_at: Option<Timestamp>,
+    /// Since when it is kept alive although nothing shows that it still holds.
+    pub unverified_since: Option<Timestamp>,
+    /// When it lately began to fire or ended, oldest first.
+    pub changes: Vec<Timestamp>,
+    /// Since when it is held in the state firing because it changes too often. What acts on alerts
+    /// leaves such a one alone.
+    pub flapping_since: Option<Timestamp>,
 }
 
 /// Every pending and firing instance of every rule, replaced as a whole after each evaluation of a

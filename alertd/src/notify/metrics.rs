@@ -25,6 +25,9 @@ pub struct NotifyMetrics {
     possible_repeats: Family<RepeatLabels, Counter>,
     latency: Family<IntegrationLabels, Histogram, fn() -> Histogram>,
     depth: Gauge,
+    failing: Gauge,
+    /// When delivery last looked around, in milliseconds.
+    beat: Arc<AtomicI64>,
     /// When the oldest row was added, in milliseconds; negative when there is none.
     oldest: Arc<AtomicI64>,
 }
@@ -53,6 +56,8 @@ impl NotifyMetrics {
             possible_repeats: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             depth: Gauge::default(),
+            failing: Gauge::default(),
+            beat: Arc::default(),
             oldest: Arc::new(AtomicI64::new(-1)),
         };
         let name = |rest: &str| format!("pitcrew_alertd_{rest}");
@@ -71,6 +76,11 @@ impl NotifyMetrics {
             "From the start of an alert to its first notification being accepted",
             Unit::Seconds,
             metrics.latency.clone(),
+        );
+        registry.register(
+            name("receivers_failing"),
+            "Integrations of receivers to which notifications cannot be delivered",
+            metrics.failing.clone(),
         );
         registry.register(
             name("outbox_notifications"),
@@ -94,7 +104,17 @@ impl NotifyMetrics {
         self.latency.get_or_create(&labels).observe(time.as_secs_f64());
     }
 
+    /// When delivery last looked around and could read the outbox.
+    pub fn last_look(&self) -> Timestamp {
+        Timestamp(self.beat.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn failing(&self, count: usize) {
+        self.failing.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     pub(super) fn depth(&self, count: u64, oldest: Option<Timestamp>) {
+        self.beat.store(clock::now().0, Ordering::Relaxed);
         self.depth.set(i64::try_from(count).unwrap_or(i64::MAX));
         self.oldest.store(oldest.map_or(-1, |at| at.0), Ordering::Relaxed);
     }

@@ -1,6 +1,8 @@
 //! What routing counts of itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +12,8 @@ use prometheus_client::registry::Registry;
 
 use super::intake::Plan;
 use super::silence::State;
+use crate::clock;
+use crate::model::sample::Timestamp;
 
 #[derive(Clone, Default)]
 pub struct RouteMetrics {
@@ -17,6 +21,8 @@ pub struct RouteMetrics {
     alerts: Gauge,
     dropped: Counter,
     flush_failures: Counter,
+    /// When routing last looked around, in milliseconds.
+    beat: Arc<AtomicI64>,
 }
 
 impl RouteMetrics {
@@ -42,7 +48,13 @@ impl RouteMetrics {
         metrics
     }
 
+    /// When routing last looked around.
+    pub fn last_look(&self) -> Timestamp {
+        Timestamp(self.beat.load(Ordering::Relaxed))
+    }
+
     pub(super) fn held(&self, groups: usize, alerts: usize) {
+        self.beat.store(clock::now().0, Ordering::Relaxed);
         self.groups.set(i64::try_from(groups).unwrap_or(i64::MAX));
         self.alerts.set(i64::try_from(alerts).unwrap_or(i64::MAX));
     }

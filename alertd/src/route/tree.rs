@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::labels::Labels;
+use crate::model::labels::{ALERT_NAME, Labels};
 use crate::model::matcher::Matcher;
 
 /// Routes in depth-first order; the first is the root, which takes every alert.
@@ -54,6 +54,25 @@ impl Tree {
         let mut found = Vec::new();
         self.walk(0, labels, &mut found);
         found
+    }
+
+    /// Puts a route before all others that alone takes alerts of this name.
+    pub fn lead(&mut self, alert: &str, receiver: &str) {
+        let place = self.routes.len();
+        let Some(root) = self.routes.first_mut() else { return };
+        root.children.insert(0, place);
+        let names = ["alertname", "receiver", "integration"].map(str::to_owned);
+        let route = Route {
+            key: format!("{}/{{{ALERT_NAME}={alert:?}}}", root.key),
+            receiver: receiver.to_owned(),
+            matchers: vec![Matcher::equal(ALERT_NAME, alert)],
+            go_on: false,
+            group_by: GroupBy::Labels(names.to_vec()),
+            timing: Timing { group_wait: Duration::ZERO, ..root.timing },
+            children: Vec::new(),
+            ..root.clone()
+        };
+        self.routes.push(route);
     }
 
     fn walk(&self, at: usize, labels: &Labels, found: &mut Vec<usize>) -> bool {
@@ -150,5 +169,19 @@ mod tests {
         assert_eq!(route.group_labels(&Labels::empty()), Labels::empty());
         route.group_by = GroupBy::All;
         assert_eq!(route.group_labels(&labels), labels);
+    }
+
+    #[test]
+    fn one_route_can_lead() {
+        let mut tree =
+            tree(&[("root", "", false, &[1]), ("team", "severity=critical", false, &[])]);
+        tree.lead("Undelivered", "mail");
+        for (name, want) in [("Undelivered", "mail"), ("Other", "team")] {
+            let labels = Labels::from_pairs([("alertname", name), ("severity", "critical")]);
+            let found = tree.matching(&labels);
+            let receivers: Vec<_> = found.iter().map(|at| &*tree.routes[*at].receiver).collect();
+            assert_eq!(receivers, [want], "{name}");
+        }
+        assert_eq!(tree.routes[2].key, "{}/{alertname=\"Undelivered\"}");
     }
 }

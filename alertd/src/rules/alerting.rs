@@ -43,6 +43,7 @@ pub fn next(
             annotations: seen.annotations,
             value: seen.value,
             keep_firing_since: None,
+            unverified_since: None,
             ..before.clone()
         },
         (None, Some(seen)) => AlertInstance {
@@ -55,6 +56,9 @@ pub fn next(
             resolved_at: None,
             keep_firing_since: None,
             last_sent_at: None,
+            unverified_since: None,
+            changes: Vec::new(),
+            flapping_since: None,
         },
         (Some(before), None) => return missing(before, timing.keep_firing, now),
         (None, None) => {
@@ -76,7 +80,9 @@ fn missing(before: &AlertInstance, keep: Duration, now: Timestamp) -> Option<Ale
     }
     let since = before.keep_firing_since.unwrap_or(now);
     if now.since(since) < keep {
-        return Some(AlertInstance { keep_firing_since: Some(since), ..before.clone() });
+        let unverified_since = None;
+        let keep_firing_since = Some(since);
+        return Some(AlertInstance { keep_firing_since, unverified_since, ..before.clone() });
     }
     Some(resolved(before, now))
 }
@@ -87,6 +93,7 @@ pub fn resolved(before: &AlertInstance, now: Timestamp) -> AlertInstance {
         state: AlertState::Inactive,
         resolved_at: Some(now),
         keep_firing_since: None,
+        unverified_since: None,
         ..before.clone()
     }
 }
@@ -111,6 +118,7 @@ pub fn needs_sending(instance: &AlertInstance, now: Timestamp, resend_delay: Dur
     match (instance.last_sent_at, instance.resolved_at) {
         (None, _) => true,
         (Some(sent), Some(ended)) if ended > sent => true,
+        (Some(sent), _) if instance.flapping_since.is_some_and(|since| since > sent) => true,
         // A clock that went back must not silence an alert until it catches up.
         (Some(sent), _) => sent > now || sent.plus(resend_delay) < now,
     }

@@ -5,16 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerting::{self, Seen, Timing};
+use super::doubt::{Doubt, Targets};
 use super::file::{AlertingSpec, RuleSpec};
-use super::group::{Context, Evaluated, Kept, Rule, Send};
+use super::flapping::{self, Limit};
+use super::group::{Context, Evaluated, Rule, Send};
 use super::recording;
-use super::status::Health;
 use super::template::{QueryFn, Scope, table_link};
 use crate::model::alert::{AlertInstance, AlertState};
 use crate::model::labels::{ALERT_NAME, Labels, METRIC_NAME};
-use crate::model::matcher::Matcher;
+use crate::model::querier::StoreError;
 use crate::model::sample::{Sample, Timestamp, is_stale, stale_marker};
-use crate::promql::{self, Value, syntax::Expr};
+use crate::promql::error::PromqlError;
+use crate::promql::{self, Value, presence, syntax::Expr};
+
+/// How long what a rule's selectors match is believed; what they do not, a fifth of it.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// One evaluation of one rule.
 pub(super) struct Run<'a> {
@@ -22,21 +27,56 @@ pub(super) struct Run<'a> {
     pub(super) at: Timestamp,
     /// `at` less the query offset: what the expression sees as now, and the samples' timestamp.
     pub(super) sample_at: Timestamp,
+    pub(super) interval: Duration,
     pub(super) limit: usize,
-    pub(super) lease: Duration,
     pub(super) context: &'a Context,
     pub(super) total: &'a mut Evaluated,
 }
 
+/// Why an evaluation failed.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) error: String,
+    /// The store does not answer or take samples: not the rule's own fault.
+    pub(super) source: bool,
+}
+
+impl From<String> for Fault {
+    fn from(error: String) -> Fault {
+        Fault { error, source: false }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Fault {
+        let source = matches!(error, StoreError::Unavailable(_) | StoreError::TimedOut(_));
+        Fault { error: error.to_string(), source }
+    }
+}
+
+impl From<PromqlError> for Fault {
+    fn from(error: PromqlError) -> Fault {
+        match error {
+            PromqlError::Store(error) => error.into(),
+            other => other.to_string().into(),
+        }
+    }
+}
+
 impl Run<'_> {
-    pub(super) fn rule(&mut self, rule: &mut Rule, send: Send<'_>) -> Result<(), String> {
+    pub(super) fn rule(&mut self, rule: &mut Rule, send: Send<'_>) -> Result<(), Fault> {
         let elements = elements(&self.spec.expr, self.context, self.sample_at);
         let Some(alerting) = self.spec.alerting() else {
             let samples = recording::record(self.spec, elements?, self.sample_at)?;
             self.check_limit(samples.len(), "series")?;
+            self.look_for_matches(rule, !samples.is_empty())?;
             return self.write(rule, samples);
         };
-        match elements.and_then(|elements| self.advance(alerting, rule, elements)) {
+        let advanced = elements.and_then(|elements| {
+            self.look_for_matches(rule, !elements.is_empty())?;
+            self.advance(alerting, rule, elements)
+        });
+        match advanced {
             Ok(()) => {
                 self.send(rule, None, send);
                 let alive = rule.instances.values();
@@ -44,9 +84,14 @@ impl Run<'_> {
                     alive.flat_map(|one| alerting::samples(one, self.sample_at)).collect();
                 self.write(rule, samples)
             }
-            Err(error) => {
-                self.send(rule, Some(&error), send);
-                Err(error)
+            Err(fault) => {
+                for instance in rule.instances.values_mut() {
+                    if instance.state == AlertState::Firing {
+                        instance.unverified_since.get_or_insert(self.at);
+                    }
+                }
+                self.send(rule, Some(&fault.error), send);
+                Err(fault)
             }
         }
     }
@@ -57,30 +102,44 @@ impl Run<'_> {
         alerting: &AlertingSpec,
         rule: &mut Rule,
         elements: Vec<(Labels, f64)>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Fault> {
         let mut seen = self.seen(alerting, elements)?;
+        let mut still = self.still(alerting, rule, &seen)?;
+        self.look_for_gap(rule);
         let timing = Timing { hold: alerting.hold, keep_firing: alerting.keep_firing_for };
+        let config = &self.context.config;
+        let within = self.interval.saturating_mul(config.flapping.evaluations);
+        let limit = Limit { changes: config.flapping.changes, within };
+        let mut targets = Targets::default();
         let (mut after, mut kept) = (BTreeMap::new(), BTreeMap::new());
         for (labels, before) in &rule.instances {
-            let element = seen.remove(labels);
-            if element.is_some() {
+            let element = seen.remove(labels).or_else(|| still.remove(labels));
+            let found = element.is_some();
+            if found {
                 rule.unseen.remove(labels);
-            } else if let Some(why) = self.doubt(before, rule.unseen.contains(labels))? {
-                let since = rule.kept.get(labels).map_or(self.at, |kept| kept.since);
-                if self.at.since(since) < self.context.config.keep_unverified {
-                    kept.insert(labels.clone(), Kept { since, why });
-                    after.insert(labels.clone(), before.clone());
+            } else if let Some(doubt) = self.doubt(rule, before, &mut targets)? {
+                let since = before.unverified_since.unwrap_or(self.at);
+                if self.at.since(since) < config.keep_unverified {
+                    kept.insert(labels.clone(), doubt);
+                    let unverified_since = Some(since);
+                    after.insert(
+                        labels.clone(),
+                        AlertInstance { unverified_since, ..before.clone() },
+                    );
                     continue;
                 }
             }
             let instance = alerting::next(Some(before), element, timing, self.at);
+            let instance = flapping::held(Some(before), instance, found, limit, self.at);
             after.extend(instance.map(|instance| (labels.clone(), instance)));
         }
         for (labels, element) in seen {
             let instance = alerting::next(None, Some(element), timing, self.at);
+            let instance = flapping::held(None, instance, true, limit, self.at);
             after.extend(instance.map(|instance| (labels, instance)));
         }
         (rule.instances, rule.kept) = (after, kept);
+        rule.newest = rule.newest.max(Some(self.at));
         rule.unseen.retain(|labels| rule.instances.contains_key(labels));
         let alive = rule.instances.values().filter(|one| one.state != AlertState::Inactive).count();
         let checked = self.check_limit(alive, "alerts");
@@ -92,26 +151,79 @@ impl Run<'_> {
         checked
     }
 
-    /// Why an alert that the expression does not yield may hold all the same, if so: the store has
-    /// not been filled again since a restart, or the scrape of the alert's target fails now.
-    fn doubt(&self, instance: &AlertInstance, unseen: bool) -> Result<Option<String>, String> {
-        if instance.state == AlertState::Inactive || self.context.config.keep_unverified.is_zero() {
+    /// After a time without evaluation the store may lack what came meanwhile: no alert is taken for
+    /// over until everything has been scraped again.
+    fn look_for_gap(&self, rule: &mut Rule) {
+        let refill = self.context.refill;
+        let gap = rule.newest.map_or(Duration::ZERO, |newest| self.at.since(newest));
+        if !refill.is_zero() && gap > self.interval + refill {
+            rule.filled_at = self.at.plus(refill);
+            rule.unseen.extend(rule.instances.keys().cloned());
+        }
+    }
+
+    /// Why an alert that the expression does not yield may hold all the same, if so.
+    fn doubt(
+        &self,
+        rule: &Rule,
+        instance: &AlertInstance,
+        targets: &mut Targets,
+    ) -> Result<Option<Doubt>, Fault> {
+        let never = self.context.config.keep_unverified.is_zero();
+        if instance.state == AlertState::Inactive || never {
             return Ok(None);
         }
-        if unseen && self.at < self.context.store_filled_at {
-            return Ok(Some("restarted, and its data is not there again yet".to_owned()));
+        let filled_at = self.context.store_filled_at.max(rule.filled_at);
+        if self.at < filled_at && rule.unseen.contains(&instance.labels) {
+            let why = "nothing was evaluated for a while, and its data is not there again yet";
+            return Ok(Some(Doubt { why: why.to_owned(), target: None }));
         }
-        let Some(target) = instance.labels.get("instance") else { return Ok(None) };
         if instance.state != AlertState::Firing {
             return Ok(None);
         }
-        let job = instance.labels.get("job").map(|job| Matcher::equal("job", job));
-        let up = [Matcher::equal(METRIC_NAME, "up"), Matcher::equal("instance", target)];
-        let up: Vec<Matcher> = up.into_iter().chain(job).collect();
-        let found = self.context.store.latest(&up, self.sample_at, self.context.options.lookback);
-        let found = found.map_err(|error| error.to_string())?;
-        let fails = found.iter().any(|(_, value)| *value == 0.0);
-        Ok(fails.then(|| format!("the scrape of {target} fails")))
+        if rule.newest.is_some_and(|newest| self.at < newest) {
+            let why = "the clock went back, and what the store has is from before";
+            return Ok(Some(Doubt { why: why.to_owned(), target: None }));
+        }
+        Ok(targets.silent(instance, self.context, self.sample_at)?)
+    }
+
+    /// Elements of the expression that keeps firing alerts firing, where the rule has one and an
+    /// alert needs it.
+    fn still(
+        &self,
+        alerting: &AlertingSpec,
+        rule: &Rule,
+        seen: &BTreeMap<Labels, Seen>,
+    ) -> Result<BTreeMap<Labels, Seen>, Fault> {
+        let Some(expr) = &alerting.keep_firing_while else { return Ok(BTreeMap::new()) };
+        let firing = rule.instances.iter().filter(|(_, one)| one.state == AlertState::Firing);
+        let needed: HashSet<&Labels> =
+            firing.map(|(labels, _)| labels).filter(|labels| !seen.contains_key(labels)).collect();
+        if needed.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut still = self.seen(alerting, elements(expr, self.context, self.sample_at)?)?;
+        still.retain(|labels, _| needed.contains(labels));
+        Ok(still)
+    }
+
+    /// What the rule's selectors match, looked at now and then while it yields nothing.
+    fn look_for_matches(&self, rule: &mut Rule, yields: bool) -> Result<(), Fault> {
+        if yields || self.at < self.context.store_filled_at {
+            rule.unmatched.clear();
+            rule.looked_at = None;
+            return Ok(());
+        }
+        let rest = if rule.unmatched.is_empty() { LOOK_AGAIN } else { LOOK_AGAIN / 5 };
+        let recent = |at| at <= self.at && self.at.since(at) < rest;
+        if !rule.looked_at.is_some_and(recent) {
+            let Context { store, options, .. } = self.context;
+            rule.unmatched =
+                presence::unmatched(&self.spec.expr, &**store, self.sample_at, options)?;
+            rule.looked_at = Some(self.at);
+        }
+        Ok(())
     }
 
     fn seen(
@@ -144,29 +256,29 @@ impl Run<'_> {
         Ok(seen)
     }
 
-    /// Tells routing what it must hear of. With an `error`, only firing ones, marked, and no longer
-    /// than the set time: then their lease runs out.
+    /// Tells routing what it must hear of. With an `error`, firing ones marked, and no longer than
+    /// the set time: then their lease runs out.
     fn send(&mut self, rule: &mut Rule, error: Option<&str>, send: Send<'_>) {
-        let since = failing_since(&rule.health, self.at);
-        if error.is_some() && self.at.since(since) >= self.context.config.keep_unverified {
-            return;
-        }
         let around = &self.context.around;
+        let config = &self.context.config;
+        let lease = alerting::lease(self.interval, config.resend_delay);
         let url = around.external_url.trim_end_matches('/');
         let url = format!("{url}{}", table_link(&self.spec.query));
         let (mut alerts, mut due) = (Vec::new(), Vec::new());
         for (labels, instance) in &rule.instances {
-            if !alerting::needs_sending(instance, self.at, self.context.config.resend_delay) {
+            if !alerting::needs_sending(instance, self.at, config.resend_delay) {
                 continue;
             }
-            let doubt = error.map(|error| (since, error));
-            let kept = || rule.kept.get(labels).map(|kept| (kept.since, kept.why.as_str()));
-            let marked = doubt
-                .or_else(kept)
-                .filter(|_| instance.state == AlertState::Firing)
-                .map(|(since, why)| alerting::unverified(instance, since, why));
+            let why = error.or_else(|| rule.kept.get(labels).map(|kept| kept.why.as_str()));
+            let since = instance.unverified_since.filter(|_| instance.state == AlertState::Firing);
+            if error.is_some()
+                && since.is_some_and(|since| self.at.since(since) >= config.keep_unverified)
+            {
+                continue;
+            }
+            let marked = marked(instance, since.zip(why));
             let shown = marked.as_ref().unwrap_or(instance);
-            let until = self.at.plus(self.lease);
+            let until = self.at.plus(lease);
             alerts.push(alerting::told(shown, until, &around.external_labels, &url));
             due.push(labels.clone());
         }
@@ -184,8 +296,11 @@ impl Run<'_> {
         }
     }
 
-    /// Appends the samples, for [`Group::evaluate`] to settle, and a stale marker for each series of the last evaluation that is gone.
-    fn write(&mut self, rule: &mut Rule, mut samples: Vec<(Labels, Sample)>) -> Result<(), String> {
+    /// Appends the samples, for [`Group::evaluate`] to settle, and a stale marker for each series of
+    /// the last evaluation that is gone.
+    ///
+    /// [`Group::evaluate`]: super::group::Group::evaluate
+    fn write(&mut self, rule: &mut Rule, mut samples: Vec<(Labels, Sample)>) -> Result<(), Fault> {
         let now: HashSet<Labels> = samples.iter().map(|(labels, _)| labels.clone()).collect();
         let mut ended: Vec<&Labels> = rule.written.difference(&now).collect();
         ended.sort();
@@ -199,43 +314,52 @@ impl Run<'_> {
             // What ended has to end once the store takes samples again.
             let markers = samples.iter().filter(|(_, sample)| is_stale(sample.value));
             rule.written.extend(markers.map(|(labels, _)| labels.clone()));
-            format!("cannot write the result: {error}")
+            Fault { error: format!("cannot write the result: {error}"), source: true }
         })?;
         self.total.samples += appended.accepted;
         let refused: usize = appended.refused().iter().map(|(_, count)| count).sum();
         self.total.refused += refused - appended.over_limit;
         match appended.over_limit {
             0 => Ok(()),
-            refused => Err(format!("the store is full: {refused} series of the result refused")),
+            refused => {
+                let error = format!("the store is full: {refused} series of the result refused");
+                Err(Fault { error, source: true })
+            }
         }
     }
 
-    fn check_limit(&self, count: usize, what: &str) -> Result<(), String> {
+    fn check_limit(&self, count: usize, what: &str) -> Result<(), Fault> {
         match self.limit > 0 && count > self.limit {
-            true => Err(format!("exceeded limit of {} with {count} {what}", self.limit)),
+            true => Err(format!("exceeded limit of {} with {count} {what}", self.limit).into()),
             false => Ok(()),
         }
     }
 }
 
-/// When the current failure began: `now` when there was none before.
-pub(super) fn failing_since(health: &Health, now: Timestamp) -> Timestamp {
-    match health {
-        Health::Failing { since, .. } => *since,
-        Health::Unknown | Health::Ok => now,
+/// The instance with what is odd about it, if anything is: it is held still, or nobody knows since
+/// then whether it holds, and why.
+pub(super) fn marked(
+    instance: &AlertInstance,
+    doubt: Option<(Timestamp, &str)>,
+) -> Option<AlertInstance> {
+    let held = flapping::marked(instance);
+    match doubt {
+        None => held,
+        Some((since, why)) => {
+            Some(alerting::unverified(held.as_ref().unwrap_or(instance), since, why))
+        }
     }
 }
 
 /// The elements of an expression's value: those of a vector, or the one of a scalar.
-fn elements(expr: &Expr, context: &Context, at: Timestamp) -> Result<Vec<(Labels, f64)>, String> {
-    let answer = promql::instant(expr, &*context.store, at, &context.options);
-    match answer.map_err(|error| error.to_string())?.value {
+fn elements(expr: &Expr, context: &Context, at: Timestamp) -> Result<Vec<(Labels, f64)>, Fault> {
+    match promql::instant(expr, &*context.store, at, &context.options)?.value {
         Value::Vector(elements) => {
             Ok(elements.into_iter().map(|(labels, sample)| (labels, sample.value)).collect())
         }
         Value::Scalar(sample) => Ok(vec![(Labels::empty(), sample.value)]),
         Value::String(..) | Value::Matrix(_) => {
-            Err("the expression's value is neither a vector nor a scalar".to_owned())
+            Err("the expression's value is neither a vector nor a scalar".to_owned().into())
         }
     }
 }
@@ -244,6 +368,6 @@ fn query_function(context: &Context, at: Timestamp) -> QueryFn {
     let context = context.clone();
     Arc::new(move |text: &str| {
         let expr = promql::parse(text).map_err(|error| error.to_string())?;
-        elements(&expr, &context, at)
+        elements(&expr, &context, at).map_err(|fault| fault.error)
     })
 }

@@ -13,6 +13,7 @@ use serde_saphyr::Spanned;
 use super::template::Template;
 use crate::model::causes::causes;
 use crate::model::labels::METRIC_NAME;
+use crate::promql::error::PromqlError;
 use crate::promql::{self, syntax::Expr};
 
 /// One group of one file. Its rules are evaluated in order, at one timestamp.
@@ -54,7 +55,14 @@ pub struct AlertingSpec {
     pub hold: Duration,
     pub keep_firing_for: Duration,
     pub annotations: BTreeMap<String, Template>,
+    /// A firing alert goes on while this yields its element, though the rule's expression does not:
+    /// from the annotation [`KEEP_FIRING_WHILE`].
+    pub keep_firing_while: Option<Expr>,
 }
+
+/// The annotation whose text is an expression: what the alert must be below, say, to end, where the
+/// rule's own says what it must be above to fire. To Prometheus it is an annotation like others.
+pub const KEEP_FIRING_WHILE: &str = "pitcrew_keep_firing_while";
 
 /// Everything that is wrong with a set of rule files.
 #[derive(Debug)]
@@ -277,8 +285,14 @@ fn check_rule(
     texts.extend(raw.labels.unwrap_or_default());
     let alerting = raw.alert.is_some();
     let labels = templates("labels", texts, alerting, &mut place);
-    let annotations =
-        templates("annotations", raw.annotations.unwrap_or_default(), true, &mut place);
+    let raw_annotations = raw.annotations.unwrap_or_default();
+    let keep_firing_while = raw_annotations.get(KEEP_FIRING_WHILE).and_then(|text| {
+        let refuse = |error: PromqlError| {
+            place.refuse(line(text), format!("annotations.{KEEP_FIRING_WHILE}: {error}"));
+        };
+        promql::parse(&text.value).map_err(refuse).ok()
+    });
+    let annotations = templates("annotations", raw_annotations, true, &mut place);
     if place.errors.len() > before {
         return None;
     }
@@ -288,6 +302,7 @@ fn check_rule(
             hold: raw.hold.unwrap_or_default(),
             keep_firing_for: raw.keep_firing_for.unwrap_or_default(),
             annotations,
+            keep_firing_while,
         }),
     };
     Some(RuleSpec { name: place.rule, query, expr: expr?, labels, kind })
@@ -323,7 +338,7 @@ fn line<T>(spanned: &Spanned<T>) -> u64 {
 }
 
 /// Letters, digits, `_` and what else is allowed; no digit first.
-fn is_name(text: &str, also: &str) -> bool {
+pub(super) fn is_name(text: &str, also: &str) -> bool {
     let allowed = |char: char| char.is_ascii_alphanumeric() || char == '_' || also.contains(char);
     text.chars().all(allowed) && text.chars().next().is_some_and(|char| !char.is_ascii_digit())
 }

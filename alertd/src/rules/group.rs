@@ -1,6 +1,6 @@
 //! One group: evaluates its rules in order at one timestamp and keeps what they yield.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use pitcrew_exporter::clock;
 
 use super::alerting;
 use super::config::RulesConfig;
-use super::evaluation::{Run, failing_since};
+use super::doubt::Doubt;
+use super::evaluation::{Fault, Run, marked};
 use super::file::{GroupSpec, RuleSpec};
 use super::status::{AlertingStatus, GroupStatus, Health, RuleStatus};
 use super::template::{Surroundings, Template};
@@ -30,6 +31,9 @@ pub struct Context {
     /// Until then the store may lack what it held before the restart, and an alert of the last run
     /// that is not found again is not taken for one that ended.
     pub store_filled_at: Timestamp,
+    /// The time after which a store that has been away holds again what rules look at; zero: it
+    /// misses nothing.
+    pub refill: Duration,
 }
 
 impl Context {
@@ -41,6 +45,7 @@ impl Context {
             around: Surroundings::default(),
             config: RulesConfig::default(),
             store_filled_at: Timestamp::default(),
+            refill: Duration::ZERO,
         }
     }
 }
@@ -75,10 +80,10 @@ pub struct Group {
     interval: Duration,
     offset: Duration,
     rules: Vec<Rule>,
+    places: HashMap<RuleKey, usize>,
     evaluated_at: Option<Timestamp>,
     took: Duration,
-    /// What the database holds of this group, and when that was written.
-    saved: BTreeMap<(usize, Labels), AlertInstance>,
+    /// When the database was last written to.
     saved_at: Option<Timestamp>,
 }
 
@@ -86,21 +91,24 @@ pub(super) struct Rule {
     key: RuleKey,
     /// By the final labels of the alert.
     pub(super) instances: BTreeMap<Labels, AlertInstance>,
-    /// Alerts of an earlier run that no evaluation has found again yet.
+    /// What the database holds of them.
+    saved: BTreeMap<Labels, AlertInstance>,
+    /// Alerts from before a restart or another time without evaluation that none has found again.
     pub(super) unseen: HashSet<Labels>,
+    /// When the store holds again what it may have missed meanwhile.
+    pub(super) filled_at: Timestamp,
+    /// The newest evaluation that succeeded.
+    pub(super) newest: Option<Timestamp>,
     /// Alerts kept alive although the expression did not yield them.
-    pub(super) kept: BTreeMap<Labels, Kept>,
+    pub(super) kept: BTreeMap<Labels, Doubt>,
+    /// Selectors because of which the expression yields nothing, and when that was looked at.
+    pub(super) unmatched: Vec<String>,
+    pub(super) looked_at: Option<Timestamp>,
     /// The series that the last evaluation wrote.
     pub(super) written: HashSet<Labels>,
     pub(super) health: Health,
     evaluated_at: Option<Timestamp>,
     took: Duration,
-}
-
-/// Why an alert is kept alive although nothing shows that it still holds.
-pub(super) struct Kept {
-    pub(super) since: Timestamp,
-    pub(super) why: String,
 }
 
 /// Takes alerts for routing; `false` when there was no room for them.
@@ -110,6 +118,7 @@ impl Group {
     /// `interval` and `offset` are used where the file gives none.
     pub fn new(spec: GroupSpec, interval: Duration, offset: Duration) -> Group {
         let mut rules: Vec<Rule> = Vec::with_capacity(spec.rules.len());
+        let mut places = HashMap::new();
         for rule in &spec.rules {
             let mut key = RuleKey {
                 file: spec.file.clone(),
@@ -118,14 +127,20 @@ impl Group {
                 labels: texts(&rule.labels),
                 nth: 0,
             };
-            while rules.iter().any(|other| other.key == key) {
+            while places.contains_key(&key) {
                 key.nth += 1;
             }
+            places.insert(key.clone(), rules.len());
             rules.push(Rule {
                 key,
                 instances: BTreeMap::new(),
+                saved: BTreeMap::new(),
                 unseen: HashSet::new(),
+                filled_at: Timestamp::default(),
+                newest: None,
                 kept: BTreeMap::new(),
+                unmatched: Vec::new(),
+                looked_at: None,
                 written: HashSet::new(),
                 health: Health::Unknown,
                 evaluated_at: None,
@@ -137,9 +152,9 @@ impl Group {
             offset: spec.query_offset.unwrap_or(offset),
             spec: Arc::new(spec),
             rules,
+            places,
             evaluated_at: None,
             took: Duration::ZERO,
-            saved: BTreeMap::new(),
             saved_at: None,
         }
     }
@@ -155,14 +170,12 @@ impl Group {
     /// Takes back an alert of an earlier run; `false` when no alerting rule of this group is its rule.
     pub fn restore(&mut self, stored: &StoredAlert, now: Timestamp) -> bool {
         let spec = Arc::clone(&self.spec);
-        let found =
-            self.rules.iter_mut().zip(&spec.rules).enumerate().find_map(|(at, (rule, spec))| {
-                let alerting = spec.alerting().filter(|_| rule.key == stored.rule)?;
-                Some((at, rule, alerting))
-            });
-        let Some((at, rule, alerting)) = found else { return false };
+        let Some(at) = self.places.get(&stored.rule) else { return false };
+        let alerting = spec.rules.get(*at).and_then(RuleSpec::alerting);
+        let Some((alerting, rule)) = alerting.zip(self.rules.get_mut(*at)) else { return false };
         let labels = stored.instance.labels.clone();
-        self.saved.insert((at, labels.clone()), stored.instance.clone());
+        rule.saved.insert(labels.clone(), stored.instance.clone());
+        rule.newest = Some(stored.evaluated_at);
         self.saved_at = Some(stored.evaluated_at);
         // A durable store still holds the series of the last run: they end when the state changed.
         let series = alerting::samples(&stored.instance, now);
@@ -185,7 +198,6 @@ impl Group {
     ) -> Evaluated {
         let spec = Arc::clone(&self.spec);
         let (begin, mut total) = (clock::monotonic(), Evaluated::default());
-        let lease = alerting::lease(self.interval, context.config.resend_delay);
         let mut context = context.clone();
         context.options.cancel = Arc::clone(&progress.cancel);
         for (rule, rule_spec) in self.rules.iter_mut().zip(&spec.rules) {
@@ -199,17 +211,21 @@ impl Group {
                 spec: rule_spec,
                 at,
                 sample_at: at.minus(self.offset),
+                interval: self.interval,
                 limit: spec.limit,
-                lease,
                 context: &context,
                 total: &mut total,
             };
             let outcome = run.rule(rule, send);
             rule.health = match outcome {
                 Ok(()) => Health::Ok,
-                Err(error) => {
+                Err(Fault { error, source }) => {
                     total.failed += 1;
-                    Health::Failing { since: failing_since(&rule.health, at), error }
+                    let since = match &rule.health {
+                        Health::Failing { since, .. } => *since,
+                        Health::Unknown | Health::Ok => at,
+                    };
+                    Health::Failing { since, error, source }
                 }
             };
             total.rules += 1;
@@ -222,7 +238,8 @@ impl Group {
             for rule in self.rules.iter_mut().filter(|rule| !rule.written.is_empty()) {
                 if rule.health == Health::Ok && rule.evaluated_at == Some(at) {
                     total.failed += 1;
-                    rule.health = Health::Failing { since: at, error: error.clone() };
+                    let error = error.clone();
+                    rule.health = Health::Failing { since: at, error, source: true };
                 }
             }
         }
@@ -236,34 +253,56 @@ impl Group {
     /// are alerts, at least once in `heartbeat`, so that a restart knows how long nobody looked.
     pub fn changes(&self, heartbeat: Duration) -> Option<AlertChanges> {
         let mut changes = AlertChanges::default();
-        let mut left: BTreeMap<&(usize, Labels), &AlertInstance> = self.saved.iter().collect();
-        for (at, rule) in self.rules.iter().enumerate() {
+        let mut alerts = 0;
+        for rule in &self.rules {
+            alerts += rule.saved.len();
+            let mut saved = rule.saved.iter().peekable();
             for (labels, instance) in &rule.instances {
-                if left.remove(&(at, labels.clone())) != Some(instance) {
+                let mut before = None;
+                // Both are in the order of the labels.
+                while let Some((other, old)) = saved.next_if(|(other, _)| *other <= labels) {
+                    match other == labels {
+                        true => before = Some(old),
+                        false => changes.gone.push((rule.key.clone(), other.clone())),
+                    }
+                }
+                if !before.is_some_and(|before| same_life(before, instance)) {
                     changes.changed.push((rule.key.clone(), instance.clone()));
                 }
             }
-        }
-        for (at, labels) in left.into_keys() {
-            changes.gone.push((self.rules[*at].key.clone(), labels.clone()));
+            let gone = saved.map(|(labels, _)| (rule.key.clone(), labels.clone()));
+            changes.gone.extend(gone);
         }
         let quiet = changes.changed.is_empty() && changes.gone.is_empty();
         let now = self.evaluated_at.unwrap_or_default();
-        let recent = self.saved.is_empty()
+        let recent = alerts == 0
             || self.saved_at.is_some_and(|saved| saved <= now && now.since(saved) < heartbeat);
         (!quiet || !recent).then_some(changes)
     }
 
-    /// Says that [`Group::changes`] has been written down.
-    pub fn mark_saved(&mut self) {
-        let rules = self.rules.iter().enumerate();
-        let all = rules.flat_map(|(at, rule)| {
-            rule.instances
-                .iter()
-                .map(move |(labels, instance)| ((at, labels.clone()), instance.clone()))
-        });
-        self.saved = all.collect();
+    /// Says that what [`Group::changes`] answered has been written down.
+    pub fn mark_saved(&mut self, changes: AlertChanges) {
+        for (key, instance) in changes.changed {
+            if let Some(rule) = self.rule(&key) {
+                rule.saved.insert(instance.labels.clone(), instance);
+            }
+        }
+        for (key, labels) in changes.gone {
+            if let Some(rule) = self.rule(&key) {
+                rule.saved.remove(&labels);
+            }
+        }
         self.saved_at = self.evaluated_at;
+    }
+
+    fn rule(&mut self, key: &RuleKey) -> Option<&mut Rule> {
+        self.rules.get_mut(*self.places.get(key)?)
+    }
+
+    /// How long each rule took that the last evaluation came to.
+    pub fn durations(&self) -> impl Iterator<Item = Duration> {
+        let last = self.rules.iter().filter(|rule| rule.evaluated_at == self.evaluated_at);
+        last.map(|rule| rule.took)
     }
 
     pub fn evaluated_at(&self) -> Option<Timestamp> {
@@ -287,11 +326,16 @@ impl Group {
 
 impl Rule {
     fn status(&self, spec: &RuleSpec) -> RuleStatus {
-        let shown = |instance: &AlertInstance| match (&self.health, self.kept.get(&instance.labels))
-        {
-            (Health::Failing { since, error }, _) => alerting::unverified(instance, *since, error),
-            (_, Some(kept)) => alerting::unverified(instance, kept.since, &kept.why),
-            (Health::Unknown | Health::Ok, None) => instance.clone(),
+        let shown = |instance: &AlertInstance| {
+            let since = |other| instance.unverified_since.unwrap_or(other);
+            let doubt = match (&self.health, self.kept.get(&instance.labels)) {
+                (Health::Failing { since: failing, error, .. }, _) => {
+                    Some((since(*failing), error.as_str()))
+                }
+                (_, Some(kept)) => instance.unverified_since.zip(Some(kept.why.as_str())),
+                (Health::Unknown | Health::Ok, None) => None,
+            };
+            marked(instance, doubt).unwrap_or_else(|| instance.clone())
         };
         let alive = self.instances.values().filter(|one| one.state != AlertState::Inactive);
         RuleStatus {
@@ -299,6 +343,8 @@ impl Rule {
             query: spec.query.clone(),
             labels: texts(&spec.labels),
             health: self.health.clone(),
+            unmatched: self.unmatched.clone(),
+            silent: self.kept.values().filter_map(|kept| kept.target.clone()).collect(),
             evaluated_at: self.evaluated_at,
             took: self.took,
             alerting: spec.alerting().map(|alerting| AlertingStatus {
@@ -309,6 +355,16 @@ impl Rule {
             }),
         }
     }
+}
+
+/// Whether nothing of an alert's life differs. What it says does so in each evaluation, and the next
+/// one after a restart finds it again.
+fn same_life(one: &AlertInstance, other: &AlertInstance) -> bool {
+    let life = |of: &AlertInstance| {
+        let begun = (of.state, of.active_at, of.fired_at, of.resolved_at);
+        (begun, of.keep_firing_since, of.last_sent_at, of.unverified_since, of.flapping_since)
+    };
+    life(one) == life(other) && one.changes == other.changes
 }
 
 fn texts(templates: &BTreeMap<String, Template>) -> BTreeMap<String, String> {

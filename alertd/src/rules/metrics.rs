@@ -1,14 +1,17 @@
 //! What rule evaluation tells about itself.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::AtomicU64;
 
 use super::group::{Evaluated, Group};
+use super::status::GroupStatus;
 
 /// `rule_group` is file and group, as in Prometheus: `rules/host.yaml;host`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +33,12 @@ pub struct RulesMetrics {
     interval: Family<OfGroup, Seconds>,
     rules: Family<OfGroup, Gauge>,
     last_samples: Family<OfGroup, Gauge>,
+    rule_duration: Histogram,
+    last_rules_duration: Family<OfGroup, Seconds>,
+    restore_duration: Seconds,
+    unmatched: Family<OfGroup, Gauge>,
+    unverified: Family<OfGroup, Gauge>,
+    flapping: Family<OfGroup, Gauge>,
     refused: Counter,
     not_accepted: Counter,
     save_failures: Counter,
@@ -49,6 +58,12 @@ impl RulesMetrics {
             interval: Family::default(),
             rules: Family::default(),
             last_samples: Family::default(),
+            rule_duration: Histogram::new(buckets),
+            last_rules_duration: Family::default(),
+            restore_duration: Seconds::default(),
+            unmatched: Family::default(),
+            unverified: Family::default(),
+            flapping: Family::default(),
             refused: Counter::default(),
             not_accepted: Counter::default(),
             save_failures: Counter::default(),
@@ -97,6 +112,32 @@ impl RulesMetrics {
             metrics.last_samples.clone(),
         );
         registry.register(
+            name("rule_evaluation_duration_seconds"),
+            "Time that evaluations of single rules took",
+            metrics.rule_duration.clone(),
+        );
+        registry.register(
+            name("rule_group_last_rule_duration_sum_seconds"),
+            "Time that the rules of a group took in its last evaluation",
+            metrics.last_rules_duration.clone(),
+        );
+        registry.register(
+            name("rule_group_last_restore_duration_seconds"),
+            "Time that it took to load the alerts of the last run",
+            metrics.restore_duration.clone(),
+        );
+        for (rest, help, family) in [
+            ("rules_unmatched", "Rules whose selectors match no series", &metrics.unmatched),
+            (
+                "alerts_unverified",
+                "Firing alerts that are kept alive although nothing shows that they still hold",
+                &metrics.unverified,
+            ),
+            ("alerts_flapping", "Alerts that are held still", &metrics.flapping),
+        ] {
+            registry.register(name(rest), help, family.clone());
+        }
+        registry.register(
             name("rule_samples_refused"),
             "Samples of rules that the store refused as duplicate or out of order",
             metrics.refused.clone(),
@@ -124,8 +165,33 @@ impl RulesMetrics {
         }
     }
 
-    pub(super) fn evaluated(&self, group: &Group, outcome: Evaluated, missed: u64) {
+    pub(super) fn restored(&self, took: Duration) {
+        self.restore_duration.set(took.as_secs_f64());
+    }
+
+    pub(super) fn evaluated(
+        &self,
+        group: &Group,
+        status: &GroupStatus,
+        outcome: Evaluated,
+        missed: u64,
+    ) {
         let label = of(group);
+        let mut sum = Duration::ZERO;
+        for took in group.durations() {
+            self.rule_duration.observe(took.as_secs_f64());
+            sum += took;
+        }
+        self.last_rules_duration.get_or_create(&label).set(sum.as_secs_f64());
+        let unmatched = status.rules.iter().filter(|rule| !rule.unmatched.is_empty()).count();
+        self.unmatched.get_or_create(&label).set(unmatched as i64);
+        let (mut unverified, mut flapping) = (0, 0);
+        for instance in status.instances() {
+            unverified += i64::from(instance.unverified_since.is_some());
+            flapping += i64::from(instance.flapping_since.is_some());
+        }
+        self.unverified.get_or_create(&label).set(unverified);
+        self.flapping.get_or_create(&label).set(flapping);
         self.evaluations.get_or_create(&label).inc_by(outcome.rules as u64);
         self.failures.get_or_create(&label).inc_by(outcome.failed as u64);
         self.iterations.get_or_create(&label).inc_by(1 + missed);

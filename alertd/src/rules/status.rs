@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::own;
 use crate::model::alert::{AlertInstance, AlertState};
+use crate::model::labels::Labels;
 use crate::model::sample::Timestamp;
 
 /// The state of all groups, in the order of the files; clones share it.
@@ -31,6 +33,10 @@ pub struct RuleStatus {
     /// As written, templates not expanded.
     pub labels: BTreeMap<String, String>,
     pub health: Health,
+    /// Selectors that match no series, because of which the expression yields nothing.
+    pub unmatched: Vec<String>,
+    /// Targets whose scrape fails and that alerts of this rule are about, once for each of them.
+    pub silent: Vec<Labels>,
     pub evaluated_at: Option<Timestamp>,
     pub took: Duration,
     /// Absent for a recording rule.
@@ -57,11 +63,20 @@ pub enum Health {
     Failing {
         since: Timestamp,
         error: String,
+        /// The store does not answer or take samples: not the rule's own fault.
+        source: bool,
     },
 }
 
 impl View {
+    /// The groups of the files; and the program's own, while one of its alerts is there.
     pub fn groups(&self) -> Vec<Arc<GroupStatus>> {
+        let mut groups = self.all();
+        groups.retain(|group| group.file != own::FILE || group.instances().next().is_some());
+        groups
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<GroupStatus>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

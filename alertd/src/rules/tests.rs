@@ -171,6 +171,45 @@ async fn state_is_kept_in_memory_while_it_cannot_be_written() {
     task.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_storm_is_told_while_the_disk_is_full() {
+    const MANY: usize = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(folder.path()).unwrap();
+    let tsdb = Tsdb::new(Limits::default());
+    let now = clock::now();
+    let of = |number: usize| {
+        let pairs = [("__name__", "x".to_owned()), ("i", number.to_string())];
+        (Labels::from_pairs(pairs), Sample { timestamp: now, value: 2.0 })
+    };
+    tsdb.append(&(0..MANY).map(of).collect::<Vec<_>>()).unwrap();
+    let pages = |most: &str| {
+        let text = format!("PRAGMA max_page_count = {most}");
+        db.transact(|sql| sql.execute_batch(&text)).unwrap();
+    };
+    // No less than there are.
+    pages("1");
+    let rules = "groups: [{name: g, interval: 50ms, rules: [{alert: Many, expr: x > 1}]}]";
+    let mut running = engine(rules, Arc::new(tsdb), &db, |_| {});
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(running.engine.take().unwrap().run(stop.clone()));
+    let told = time::timeout(Duration::from_secs(60), running.told.recv()).await.unwrap().unwrap();
+    assert_eq!(told.len(), MANY);
+    assert_eq!(db.load_alerts().unwrap().len(), 0);
+    while running.active.borrow().instances.len() < MANY {
+        time::sleep(Duration::from_millis(5)).await;
+    }
+    pages("1000000");
+    let deadline = time::Instant::now() + Duration::from_secs(60);
+    while db.load_alerts().unwrap().len() < MANY {
+        assert!(time::Instant::now() < deadline, "not written when there is room again");
+        time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(running.told.try_recv().is_err(), "told once");
+    stop.cancel();
+    task.await.unwrap();
+}
+
 /// A store where every look takes a while.
 struct Slow;
 

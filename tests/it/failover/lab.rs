@@ -191,6 +191,9 @@ impl Lab {
                 resolved_at: None,
                 keep_firing_since: None,
                 last_sent_at: None,
+                unverified_since: None,
+                changes: Vec::new(),
+                flapping_since: None,
             })
         };
         let instances = alerts.iter().map(instance).collect();

@@ -61,6 +61,9 @@ impl World {
             resolved_at: None,
             keep_firing_since: None,
             last_sent_at: None,
+            unverified_since: None,
+            changes: Vec::new(),
+            flapping_since: None,
         }));
     }
 

@@ -12,6 +12,8 @@ use crate::rules::alerting::UNVERIFIED;
 use crate::rules::file;
 use crate::tsdb::{Limits, Tsdb};
 
+mod honest;
+
 /// A store whose reading and writing can be made to fail.
 #[derive(Default)]
 struct Shaky {
@@ -465,7 +467,7 @@ fn only_changes_are_written_down() {
     // Two rules that agree in everything are told apart.
     let nth: Vec<u32> = changes.changed.iter().map(|(key, _)| key.nth).collect();
     assert_eq!(nth, [0, 1]);
-    bench.group.mark_saved();
+    bench.group.mark_saved(changes);
     bench.evaluate(60);
     assert!(bench.group.changes(heartbeat).is_none());
     bench.evaluate(90);
