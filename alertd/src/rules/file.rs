@@ -68,16 +68,23 @@ pub const KEEP_FIRING_WHILE: &str = "pitcrew_keep_firing_while";
 #[derive(Debug)]
 pub struct RuleErrors(pub Vec<RuleError>);
 
+/// Line and column, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub line: u64,
+    pub column: u64,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
     #[error(transparent)]
     File(#[from] Invalid),
     #[error("{file}: no file matches")]
     NoMatch { file: PathBuf },
-    #[error("{file}:{line}: group {group:?}: {message}")]
-    Group { file: PathBuf, line: u64, group: String, message: String },
-    #[error("{file}:{line}: group {group:?}, rule {rule:?}: {message}")]
-    Rule { file: PathBuf, line: u64, group: String, rule: String, message: String },
+    #[error("{file}:{at}: group {group:?}: {message}")]
+    Group { file: PathBuf, at: Place, group: String, message: String },
+    #[error("{file}:{at}: group {group:?}, rule {rule:?}: {message}")]
+    Rule { file: PathBuf, at: Place, group: String, rule: String, message: String },
 }
 
 /// Reads every file that the paths name; each may hold wildcards.
@@ -142,6 +149,12 @@ impl RuleSpec {
     }
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
 impl fmt::Display for RuleErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, error) in self.0.iter().enumerate() {
@@ -190,19 +203,19 @@ struct RawRule {
     annotations: Texts,
 }
 
-/// Where in which file a check is, for its errors.
-struct Place<'a> {
+/// Which rule of which file a check is about, for its errors.
+struct About<'a> {
     file: &'a Path,
     group: &'a str,
     rule: String,
     errors: &'a mut Vec<RuleError>,
 }
 
-impl Place<'_> {
-    fn refuse(&mut self, line: u64, message: impl Into<String>) {
+impl About<'_> {
+    fn refuse(&mut self, at: Place, message: impl Into<String>) {
         self.errors.push(RuleError::Rule {
             file: self.file.into(),
-            line,
+            at,
             group: self.group.to_owned(),
             rule: self.rule.clone(),
             message: message.into(),
@@ -213,10 +226,10 @@ impl Place<'_> {
 fn check(file: &Path, raw: RawFile, groups: &mut Vec<GroupSpec>, errors: &mut Vec<RuleError>) {
     let mut names = HashSet::new();
     for group in raw.groups.unwrap_or_default() {
-        let (name, line) = (group.name.value.clone(), line(&group.name));
+        let (name, at) = (group.name.value.clone(), place(&group.name));
         let mut refuse = |message: &str| {
             let (file, group, message) = (file.into(), name.clone(), message.to_owned());
-            errors.push(RuleError::Group { file, line, group, message });
+            errors.push(RuleError::Group { file, at, group, message });
         };
         if name.is_empty() {
             refuse("expected a name, found none");
@@ -231,8 +244,8 @@ fn check(file: &Path, raw: RawFile, groups: &mut Vec<GroupSpec>, errors: &mut Ve
         for rule in group.rules.unwrap_or_default() {
             let rule_name = rule.record.as_ref().or(rule.alert.as_ref());
             let rule_name = rule_name.map(|name| name.value.clone()).unwrap_or_default();
-            let place = Place { file, group: &name, rule: rule_name, errors: &mut *errors };
-            rules.extend(check_rule(rule, group.labels.as_ref(), place));
+            let about = About { file, group: &name, rule: rule_name, errors: &mut *errors };
+            rules.extend(check_rule(rule, group.labels.as_ref(), about));
         }
         groups.push(GroupSpec {
             file: file.display().to_string(),
@@ -245,20 +258,20 @@ fn check(file: &Path, raw: RawFile, groups: &mut Vec<GroupSpec>, errors: &mut Ve
     }
 }
 
-/// The rule, unless something is wrong with it; then every fault has been told to `place`.
+/// The rule, unless something is wrong with it; then every fault has been told to `about`.
 fn check_rule(
     raw: RawRule,
     group_labels: Option<&BTreeMap<String, Spanned<String>>>,
-    mut place: Place<'_>,
+    mut about: About<'_>,
 ) -> Option<RuleSpec> {
-    let before = place.errors.len();
-    let at = line(&raw.expr);
+    let before = about.errors.len();
+    let at = place(&raw.expr);
     match (&raw.record, &raw.alert) {
-        (Some(_), Some(_)) => place.refuse(at, "expected one of record and alert, found both"),
-        (None, None) => place.refuse(at, "expected one of record and alert, found neither"),
+        (Some(_), Some(_)) => about.refuse(at, "expected one of record and alert, found both"),
+        (None, None) => about.refuse(at, "expected one of record and alert, found neither"),
         (Some(name), None) => {
             if !is_name(&name.value, ":") {
-                place.refuse(line(name), "record: expected a metric name, such as job:up:sum");
+                about.refuse(place(name), "record: expected a metric name, such as job:up:sum");
             }
             for (given, key) in [
                 (raw.hold.is_some(), "for"),
@@ -266,12 +279,12 @@ fn check_rule(
                 (raw.annotations.as_ref().is_some_and(|texts| !texts.is_empty()), "annotations"),
             ] {
                 if given {
-                    place.refuse(at, format!("{key}: only an alerting rule may have it"));
+                    about.refuse(at, format!("{key}: only an alerting rule may have it"));
                 }
             }
         }
         (None, Some(name)) if name.value.is_empty() => {
-            place.refuse(line(name), "alert: expected a name, found none");
+            about.refuse(place(name), "alert: expected a name, found none");
         }
         (None, Some(_)) => {}
     }
@@ -280,20 +293,20 @@ fn check_rule(
         true => Err("expected an expression, found none".to_owned()),
         false => promql::parse(&query).map_err(|error| error.to_string()),
     };
-    let expr = expr.map_err(|message| place.refuse(at, format!("expr: {message}"))).ok();
+    let expr = expr.map_err(|message| about.refuse(at, format!("expr: {message}"))).ok();
     let mut texts = group_labels.cloned().unwrap_or_default();
     texts.extend(raw.labels.unwrap_or_default());
     let alerting = raw.alert.is_some();
-    let labels = templates("labels", texts, alerting, &mut place);
+    let labels = templates("labels", texts, alerting, &mut about);
     let raw_annotations = raw.annotations.unwrap_or_default();
     let keep_firing_while = raw_annotations.get(KEEP_FIRING_WHILE).and_then(|text| {
         let refuse = |error: PromqlError| {
-            place.refuse(line(text), format!("annotations.{KEEP_FIRING_WHILE}: {error}"));
+            about.refuse(place(text), format!("annotations.{KEEP_FIRING_WHILE}: {error}"));
         };
         promql::parse(&text.value).map_err(refuse).ok()
     });
-    let annotations = templates("annotations", raw_annotations, true, &mut place);
-    if place.errors.len() > before {
+    let annotations = templates("annotations", raw_annotations, true, &mut about);
+    if about.errors.len() > before {
         return None;
     }
     let kind = match alerting {
@@ -305,7 +318,7 @@ fn check_rule(
             keep_firing_while,
         }),
     };
-    Some(RuleSpec { name: place.rule, query, expr: expr?, labels, kind })
+    Some(RuleSpec { name: about.rule, query, expr: expr?, labels, kind })
 }
 
 /// Parsed values of labels or annotations. Only an alerting rule's are templates.
@@ -313,12 +326,12 @@ fn templates(
     key: &str,
     texts: BTreeMap<String, Spanned<String>>,
     expand: bool,
-    place: &mut Place<'_>,
+    about: &mut About<'_>,
 ) -> BTreeMap<String, Template> {
     let mut parsed = BTreeMap::new();
     for (name, text) in texts {
         if !is_name(&name, "") || name == METRIC_NAME {
-            place.refuse(line(&text), format!("{key}: {name:?} cannot be a name here"));
+            about.refuse(place(&text), format!("{key}: {name:?} cannot be a name here"));
             continue;
         }
         let template = match expand {
@@ -327,14 +340,14 @@ fn templates(
         };
         match template {
             Ok(template) => drop(parsed.insert(name, template)),
-            Err(error) => place.refuse(line(&text), format!("{key}.{name}: template: {error}")),
+            Err(error) => about.refuse(place(&text), format!("{key}.{name}: template: {error}")),
         }
     }
     parsed
 }
 
-fn line<T>(spanned: &Spanned<T>) -> u64 {
-    spanned.referenced.line()
+fn place<T>(spanned: &Spanned<T>) -> Place {
+    Place { line: spanned.referenced.line(), column: spanned.referenced.column() }
 }
 
 /// Letters, digits, `_` and what else is allowed; no digit first.

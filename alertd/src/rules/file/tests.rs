@@ -68,7 +68,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (
             rule("  - alert: A\n    expr: up ==\n"),
-            vec!["r.yaml:5:", "group \"g\", rule \"A\"", "expr:", "parse error"],
+            vec!["r.yaml:5:11:", "group \"g\", rule \"A\"", "expr:", "parse error"],
         ),
         (rule("  - alert: A\n"), vec!["r.yaml", "expr"]),
         (
@@ -98,7 +98,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (
             rule("  - alert: A\n    expr: up\n    annotations:\n      a: '{{ nope }}'\n"),
-            vec!["r.yaml:7:", "annotations.a: template: line 1: function \"nope\""],
+            vec!["r.yaml:7:10:", "annotations.a: template: line 1: function \"nope\""],
         ),
         (
             rule("  - alert: A\n    expr: up\n    labels: {a: '{{ end }}'}\n"),
@@ -112,13 +112,19 @@ fn what_is_wrong_is_told_with_its_place() {
             rule("  - alert: A\n    expr: up\n    labels: {a: b, a: c}\n"),
             vec!["r.yaml", "duplicate"],
         ),
-        ("groups:\n- name: g\n- name: g\n".to_owned(), vec!["r.yaml:3: group \"g\"", "unique"]),
+        ("groups:\n- name: g\n- name: g\n".to_owned(), vec!["r.yaml:3:9: group \"g\"", "unique"]),
         ("groups:\n- name: ''\n".to_owned(), vec!["r.yaml:2:", "expected a name"]),
         (
             "groups:\n- name: g\n  interval: 0s\n".to_owned(),
             vec!["interval: expected more than 0s"],
         ),
         ("groups:\n- name: g\n  limit: -1\n".to_owned(), vec!["r.yaml", "line 3"]),
+        (
+            rule(
+                "  - alert: A\n    expr: up\n    annotations: {pitcrew_keep_firing_while: up >}\n",
+            ),
+            vec!["r.yaml:6:46:", "annotations.pitcrew_keep_firing_while: ", "parse error"],
+        ),
         ("group: []\n".to_owned(), vec!["`group`", "did you mean `groups`"]),
     ] {
         let error = errors(&text);
