@@ -141,3 +141,104 @@ fn the_program_holds_all_rules() {
     let files = rules::file::load(&[workspace().join("rules/*.yaml")]).unwrap();
     assert_eq!(names(rules::bundled().unwrap()), names(files));
 }
+
+const SLOW: &str = "
+groups:
+- name: second
+  rules:
+  - alert: Slow
+    expr: job:x:sum > 3
+    for: 2m
+    labels: {severity: page, empty: ''}
+    annotations: {summary: '{{ $labels.job }} has {{ $value }} at {{ $externalLabels.site }}', none: ''}
+- name: first
+  interval: 5m
+  rules:
+  - record: job:x:sum
+    expr: sum by (job) (x)
+";
+
+/// Unit-test files, each with whether Debian's promtool finds it right: Pitcrew agrees on every one.
+#[tokio::test]
+async fn unit_tests_have_the_same_verdict_under_both() {
+    let head = "rule_files: [rules.yaml]\ngroup_eval_order: [first, second]\ntests:\n- interval: 1m\n  \
+        external_labels: {site: north}\n  input_series: [{series: 'x{job=\"a\",i=\"1\"}', values: 1+1x10}]\n";
+    let alert = |expected: &str| {
+        format!(
+            "{head}  alert_rule_test: [{{eval_time: 6m, alertname: Slow, exp_alerts: [{expected}]}}]\n"
+        )
+    };
+    let expr = |case: &str| format!("{head}  promql_expr_test: [{{{case}}}]\n");
+    let labels = "labels: '{job=\"a\",i=\"1\"}'";
+    let good = "{exp_labels: {job: a, severity: page}, exp_annotations: {summary: a has 7 at north, none: ''}}";
+    let cases = [
+        (alert(good), true),
+        (alert(""), false),
+        (alert(&format!("{good}, {good}")), false),
+        (alert("{exp_labels: {job: a, severity: page, empty: ''}, exp_annotations: {summary: a has 7 at north, none: ''}}"), false),
+        (alert("{exp_labels: {job: a, severity: page}, exp_annotations: {summary: a has 7 at north}}"), false),
+        (format!("{head}  alert_rule_test: [{{eval_time: 4m, alertname: Slow}}]\n"), true),
+        (format!("{head}  alert_rule_test: [{{eval_time: 5m, alertname: Slow}}]\n"), false),
+        (format!("{head}  alert_rule_test: [{{eval_time: 6m}}]\n"), false),
+        (format!("{head}  alert_rule_test: [{{eval_time: 6m, alertname: Other}}]\n"), true),
+        (expr("expr: x, eval_time: 1m"), false),
+        (expr("expr: nope, eval_time: 1m"), true),
+        (expr("expr: 'x[5m]', eval_time: 1m"), false),
+        (expr("expr: '\"a\"', eval_time: 1m"), false),
+        (expr("expr: 'x * -0', eval_time: 1m, exp_samples: [{value: 0, LABELS}]").replace("LABELS", labels), true),
+        (expr("expr: 'x * Inf', eval_time: 1m, exp_samples: [{value: .inf, LABELS}]").replace("LABELS", labels), true),
+        (expr("expr: sum(x), eval_time: 1m, exp_samples: [{value: 2}]"), true),
+        (expr("expr: sum(x), eval_time: 1m, exp_samples: [{value: 2e0, labels: '{}'}]"), true),
+        (expr("expr: sum(x), exp_samples: [{value: 1}]"), true),
+        (expr("expr: sum(x), eval_time: 0, exp_samples: [{value: 1}]"), true),
+        (expr("expr: sum(x), eval_time: 60, exp_samples: [{value: 2}]"), false),
+        (expr("expr: sum(x), eval_time: -1m"), false),
+        (expr("expr: x, eval_time: 1m, exp_samples: [{value: 2, labels: '{__name__=\"x\",job=\"a\",i=\"1\"}'}]"), true),
+        (expr("expr: 'count(ALERTS)', eval_time: 4m, exp_samples: [{value: 1}]"), true),
+        (expr("expr: 'x ==='"), false),
+        (format!("{head}  nonsense: 1\n"), false),
+        (format!("{head}  external_url: http://a/b\n"), true),
+        ("rule_files: [none.yaml]\ntests: []\n".to_owned(), true),
+        ("rule_files: ['*.none']\n".to_owned(), true),
+        ("rule_files: [rules.yaml, 'rul*.yaml']\ntests: [{interval: 1m}]\n".to_owned(), true),
+        ("group_eval_order: [a, a]\n".to_owned(), false),
+        ("group_eval_order: [nope]\n".to_owned(), true),
+        (String::new(), true),
+        ("rule_files: [bad]\ntests: [{interval: 1m}]\n".to_owned(), false),
+        ("tests: [{interval: 1m, input_series: [{series: x, values: 1 foo}]}]\n".to_owned(), false),
+        ("tests: [{interval: 1m, input_series: [{series: 'x{a!=\"b\"}', values: 1}]}]\n".to_owned(), false),
+        ("tests: [{interval: 1m, input_series: [{series: x, values: 1 1}, {series: x, values: 2 2}], promql_expr_test: [{expr: x, exp_samples: [{labels: x, value: 2}]}]}]\n".to_owned(), true),
+        ("tests: [{interval: 1m, input_series: [{series: x, values: 1 1 stale}], promql_expr_test: [{expr: x, eval_time: 2m}, {expr: 'count_over_time(x[5m])', eval_time: 2m, exp_samples: [{value: 2}]}]}]\n".to_owned(), true),
+        ("evaluation_interval: 7m\ntests: [{interval: 1m, promql_expr_test: [{expr: 'count_over_time(vector(1)[14m:])', eval_time: 14m, exp_samples: [{value: 3}]}]}]\n".to_owned(), true),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.yaml"), SLOW).unwrap();
+    fs::write(folder.path().join("bad"), "groups: [{name: g, rules: [{alert: A, expr: x ===}]}]")
+        .unwrap();
+    for (at, (text, passes)) in cases.iter().enumerate() {
+        let path = folder.path().join(format!("test-{at}.yml"));
+        fs::write(&path, text).unwrap();
+        for program in [promtool(), alertd()] {
+            let files = std::slice::from_ref(&path);
+            let (code, said) = run(&program, ["test", "rules"], files).await;
+            let want = if *passes { Some(0) } else { Some(1) };
+            assert_eq!(code, want, "{}: {text}\n{said}", program.display());
+        }
+    }
+}
+
+/// What only Pitcrew has: promtool refuses the file, and `--run` and `--junit` do as promtool's.
+#[tokio::test]
+async fn keys_of_our_own_are_tested_and_refused_by_promtool() {
+    let file = workspace().join("tests/rules/pitcrew/life.yaml");
+    let (code, text) = run(&promtool(), ["test", "rules"], std::slice::from_ref(&file)).await;
+    assert_eq!(code, Some(1), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    let xml = folder.path().join("out.xml");
+    let chosen = ["--run", "Watchdog", "--junit", xml.to_str().unwrap(), file.to_str().unwrap()];
+    let arguments: Vec<PathBuf> = chosen.iter().map(PathBuf::from).collect();
+    let (code, text) = run(&alertd(), ["test", "rules"], &arguments).await;
+    assert_eq!((code, text.as_str()), (Some(0), "1 passed, 0 failed\n"));
+    let xml = fs::read_to_string(xml).unwrap();
+    assert!(xml.contains("tests=\"1\" failures=\"0\""), "{xml}");
+}

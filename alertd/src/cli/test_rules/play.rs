@@ -1,19 +1,21 @@
-//! Plays one test: samples and evaluations from second 0 on, then what the cases expect.
+//! Plays one test: samples and evaluations from its start on, then what the cases expect.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew_exporter::config::duration;
 
-use super::cases::{AlertCase, ExprCase, Test, TestFile};
+use super::cases::{AlertCase, Test, TestFile};
+use super::expect::{self, Seen};
+use super::told::Told;
 use crate::cli::test_promql::notation;
 use crate::model::alert::AlertState;
-use crate::model::labels::{ALERT_NAME, Labels};
+use crate::model::labels::Labels;
 use crate::model::querier::Store;
 use crate::model::sample::{Sample, Timestamp};
-use crate::promql::{self, Options, Value};
+use crate::promql::Options;
 use crate::rules::config::RulesConfig;
 use crate::rules::file::GroupSpec;
 use crate::rules::group::{Context, Group, Progress};
@@ -21,56 +23,149 @@ use crate::rules::status::Health;
 use crate::rules::template::Surroundings;
 use crate::tsdb::{Limits, Tsdb};
 
-/// An alert as a case compares it: labels and annotations.
-type Shown = (Labels, BTreeMap<String, String>);
+/// Evaluations of one test: more would not end today.
+const MAX_EVALUATIONS: u128 = 10_000_000;
 
-/// One answer a case; only the fault when the test cannot be played.
-pub(super) fn play(file: &TestFile, test: &Test, groups: &[GroupSpec]) -> Vec<Result<(), String>> {
-    let interval = file.evaluation_interval();
-    let options = Options { subquery_step: interval, ..Options::default() };
-    let input = match Input::read(test, interval) {
-        Ok(input) => input,
-        Err(fault) => return vec![Err(fault)],
-    };
-    let limits = Limits { max_series: 5_000_000, ..Limits::default() };
-    let context = Context {
-        options,
-        around: Surroundings {
-            external_labels: Labels::from_pairs(test.external_labels.clone()),
-            external_url: test.external_url.clone(),
-        },
-        config: RulesConfig::plain(),
-        ..Context::new(Arc::new(Tsdb::new(limits)))
-    };
-    let mut groups: Vec<Group> =
-        groups.iter().map(|spec| Group::new(spec.clone(), interval, Duration::ZERO)).collect();
+/// One answer a case; only the fault when the test cannot be played. Files that the test names lie
+/// in `folder`.
+pub(super) fn play(
+    file: &TestFile,
+    test: &Test,
+    groups: &[GroupSpec],
+    folder: &Path,
+) -> Vec<Result<(), String>> {
     let mut outcomes = Vec::new();
-    let mut cases: Vec<&AlertCase> = test.alert_rule_test.iter().collect();
-    cases.sort_by_key(|case| case.eval_time);
-    let mut cases = cases.into_iter().peekable();
-    let (mut loaded, mut at) = (None, Duration::ZERO);
-    while at <= test.ends() {
-        let now = Timestamp::default().plus(at);
-        if let Err(fault) = input.load(&*context.store, loaded, now) {
-            return vec![Err(fault)];
-        }
-        loaded = Some(now);
-        for group in &mut groups {
-            group.evaluate(now, &context, &Progress::default(), &mut |_| true);
-            if let Some(fault) = failure(group) {
-                return vec![Err(format!("at {}: {fault}", duration::format(at)))];
-            }
-        }
-        // A case between two evaluations sees the earlier one.
-        while let Some(case) = cases.next_if(|case| case.eval_time < at + interval) {
-            outcomes.push(check_alert(case, &groups));
-        }
-        at += interval;
-    }
-    for case in &test.promql_expr_test {
-        outcomes.push(check_expr(case, &context, file.fuzzy_compare));
+    match Player::new(file, test, groups, folder)
+        .and_then(|mut player| player.run(file, test, &mut outcomes))
+    {
+        Ok(()) => {}
+        Err(fault) => outcomes.push(Err(fault)),
     }
     outcomes
+}
+
+struct Player {
+    groups: Vec<Group>,
+    context: Context,
+    input: Input,
+    start: Timestamp,
+    interval: Duration,
+    told: Option<Told>,
+    firing: BTreeSet<Labels>,
+    /// When each alert that fired and does no more ended.
+    ended: BTreeMap<Labels, Timestamp>,
+}
+
+impl Player {
+    fn new(
+        file: &TestFile,
+        test: &Test,
+        groups: &[GroupSpec],
+        folder: &Path,
+    ) -> Result<Player, String> {
+        let interval = file.evaluation_interval();
+        if test.ends().as_nanos() / interval.as_nanos() > MAX_EVALUATIONS {
+            return Err(format!("expected at most {MAX_EVALUATIONS} evaluations, found more"));
+        }
+        if let Some(case) = test.alert_rule_test.iter().find(|case| case.alertname.is_empty()) {
+            let at = duration::format(case.eval_time);
+            return Err(format!("alert_rule_test at {at}: alertname: expected a name, found none"));
+        }
+        let routing = test.notifications.as_ref().or(file.notifications.as_ref());
+        let told = routing.map(|path| Told::load(&folder.join(path))).transpose()?;
+        let asks = |case: &AlertCase| case.exp_notifications.is_some();
+        if told.is_none() && test.alert_rule_test.iter().any(asks) {
+            return Err("exp_notifications: expected `notifications` with the name of \
+                Alertmanager's file beside it, found none"
+                .to_owned());
+        }
+        let limits = Limits { max_series: 5_000_000, ..Limits::default() };
+        let context = Context {
+            options: Options { subquery_step: interval, ..Options::default() },
+            around: Surroundings {
+                external_labels: Labels::from_pairs(test.external_labels.clone()),
+                external_url: test.external_url.clone(),
+            },
+            config: RulesConfig::plain(),
+            ..Context::new(Arc::new(Tsdb::new(limits)))
+        };
+        let groups = groups.iter();
+        Ok(Player {
+            groups: groups.map(|spec| Group::new(spec.clone(), interval, Duration::ZERO)).collect(),
+            context,
+            input: Input::read(test, interval)?,
+            start: test.start_timestamp,
+            interval,
+            told,
+            firing: BTreeSet::new(),
+            ended: BTreeMap::new(),
+        })
+    }
+
+    fn run(
+        &mut self,
+        file: &TestFile,
+        test: &Test,
+        outcomes: &mut Vec<Result<(), String>>,
+    ) -> Result<(), String> {
+        let mut cases: Vec<&AlertCase> = test.alert_rule_test.iter().collect();
+        cases.sort_by_key(|case| case.eval_time);
+        let mut left = cases.iter().peekable();
+        let (mut loaded, mut at, ends) = (None, Duration::ZERO, test.ends());
+        while at <= ends {
+            self.input.load(&*self.context.store, loaded, at, self.start)?;
+            loaded = Some(at);
+            self.evaluate(at)?;
+            // A case between two evaluations sees the earlier one.
+            while let Some(case) = left.next_if(|case| case.eval_time < at + self.interval) {
+                let seen = Seen { groups: &self.groups, ended: &self.ended, start: self.start };
+                outcomes.extend(seen.check(case));
+            }
+            let now = self.start.plus(at);
+            at += self.interval;
+            // What is due at the next evaluation is told after it.
+            let until = self.start.plus(at.min(ends + Duration::from_millis(1)));
+            if let Some(told) = &mut self.told {
+                told.flush(now, Timestamp(until.0 - 1))?;
+            }
+        }
+        if let Some(told) = &self.told {
+            outcomes.extend(expect::notifications(&cases, &told.notifications, self.start));
+        }
+        for case in &test.promql_expr_test {
+            outcomes.push(expect::expression(case, &self.context, self.start, file.fuzzy_compare));
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, at: Duration) -> Result<(), String> {
+        let now = self.start.plus(at);
+        let mut firing = BTreeSet::new();
+        for group in &mut self.groups {
+            let told = &mut self.told;
+            let mut send = |alerts| {
+                if let Some(told) = told {
+                    told.take(alerts, now);
+                }
+                true
+            };
+            group.evaluate(now, &self.context, &Progress::default(), &mut send);
+            let status = group.status();
+            if let Some((rule, error)) = status.rules.iter().find_map(|rule| match &rule.health {
+                Health::Failing { error, .. } => Some((&rule.name, error)),
+                Health::Unknown | Health::Ok => None,
+            }) {
+                return Err(format!("at {}: rule {rule:?}: {error}", duration::format(at)));
+            }
+            let alive = status.instances().filter(|one| one.state == AlertState::Firing);
+            firing.extend(alive.map(|instance| instance.labels.clone()));
+        }
+        let over = self.firing.difference(&firing).cloned();
+        self.ended.extend(over.map(|labels| (labels, now)));
+        self.ended.retain(|labels, _| !firing.contains(labels));
+        self.firing = firing;
+        Ok(())
+    }
 }
 
 /// The input series, with their interval.
@@ -83,7 +178,8 @@ impl Input {
     fn read(test: &Test, evaluation_interval: Duration) -> Result<Input, String> {
         let interval = test.interval.filter(|interval| !interval.is_zero());
         let interval = interval.unwrap_or(evaluation_interval);
-        let mut series = Vec::new();
+        // Of two lines for one series the later one counts, as in promtool.
+        let mut series = BTreeMap::new();
         for input in &test.input_series {
             let wrong = |message: String| format!("input series {}: {message}", input.series);
             let line = notation::line(&format!("{} {}", input.series, input.values));
@@ -91,25 +187,30 @@ impl Input {
             if !line.natives.is_empty() {
                 return Err(wrong("native histograms are not supported".to_owned()));
             }
-            series.push((line.labels, line.values));
+            series.insert(line.labels, line.values);
         }
-        Ok(Input { series, interval: i64::try_from(interval.as_millis()).unwrap_or(i64::MAX) })
+        let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        Ok(Input { series: series.into_iter().collect(), interval })
     }
 
     /// Appends what lies after `from` (from the beginning without it) and not after `to`.
     fn load(
         &self,
         store: &dyn Store,
-        from: Option<Timestamp>,
-        to: Timestamp,
+        from: Option<Duration>,
+        to: Duration,
+        start: Timestamp,
     ) -> Result<(), String> {
-        let first = from.map_or(0, |from| from.0 / self.interval + 1);
+        let place = |time: Duration| {
+            i64::try_from(time.as_millis()).unwrap_or(i64::MAX) / self.interval.max(1)
+        };
+        let first = from.map_or(0, |from| place(from) + 1);
         let mut samples = Vec::new();
         for (labels, values) in &self.series {
-            for index in first..=to.0 / self.interval {
+            for index in first..=place(to) {
                 let value = usize::try_from(index).ok().and_then(|index| values.get(index));
                 let Some(Some(value)) = value else { continue };
-                let timestamp = Timestamp(index * self.interval);
+                let timestamp = Timestamp(start.0 + index * self.interval);
                 samples.push((labels.clone(), Sample { timestamp, value: *value }));
             }
         }
@@ -119,97 +220,4 @@ impl Input {
             false => Err(format!("input series were not all taken: {appended:?}")),
         }
     }
-}
-
-/// The first rule of a group that could not be evaluated.
-fn failure(group: &Group) -> Option<String> {
-    group.status().rules.iter().find_map(|rule| match &rule.health {
-        Health::Failing { error, .. } => Some(format!("rule {:?}: {error}", rule.name)),
-        Health::Unknown | Health::Ok => None,
-    })
-}
-
-fn check_alert(case: &AlertCase, groups: &[Group]) -> Result<(), String> {
-    let mut got: Vec<Shown> = Vec::new();
-    for rule in groups.iter().flat_map(|group| group.status().rules) {
-        let firing = rule.alerting.filter(|_| rule.name == case.alertname).into_iter();
-        let firing = firing.flat_map(|alerting| alerting.instances);
-        let firing = firing.filter(|instance| instance.state == AlertState::Firing);
-        got.extend(firing.map(|one| (one.labels.clone(), one.annotations.clone())));
-    }
-    let expected = case.exp_alerts.iter().flatten().map(|alert| {
-        let labels = Labels::from_pairs(alert.exp_labels.clone().unwrap_or_default());
-        let annotations = alert.exp_annotations.clone().unwrap_or_default();
-        (labels.with(ALERT_NAME, &case.alertname), annotations)
-    });
-    let mut expected: Vec<Shown> = expected.collect();
-    expected.sort();
-    got.sort();
-    if expected == got {
-        return Ok(());
-    }
-    let lines = |alerts: &[Shown]| {
-        list(alerts.iter().map(|(labels, annotations)| format!("{labels} {annotations:?}")))
-    };
-    let at = duration::format(case.eval_time);
-    let (name, expected, got) = (&case.alertname, lines(&expected), lines(&got));
-    Err(format!("alert {name} at {at}:\n  expected:{expected}\n  got:{got}"))
-}
-
-fn check_expr(case: &ExprCase, context: &Context, fuzzy: bool) -> Result<(), String> {
-    let at = duration::format(case.eval_time);
-    let wrong = |message: String| format!("expression {:?} at {at}: {message}", case.expr);
-    let mut expected = Vec::new();
-    for sample in case.exp_samples.iter().flatten() {
-        if sample.histogram.is_some() {
-            return Err(wrong("native histograms are not supported".to_owned()));
-        }
-        let line = notation::line(&format!("{} _", labels_or_none(&sample.labels)));
-        expected.push((line.map_err(wrong)?.labels, sample.value));
-    }
-    let expr = promql::parse(&case.expr).map_err(|error| wrong(error.to_string()))?;
-    let now = Timestamp::default().plus(case.eval_time);
-    let answer = promql::instant(&expr, &*context.store, now, &context.options);
-    let mut got = match answer.map_err(|error| wrong(error.to_string()))?.value {
-        Value::Vector(vector) => {
-            vector.into_iter().map(|(labels, sample)| (labels, sample.value)).collect()
-        }
-        Value::Scalar(sample) => vec![(Labels::empty(), sample.value)],
-        Value::String(..) | Value::Matrix(_) => {
-            return Err(wrong("expected a vector or a scalar as its value".to_owned()));
-        }
-    };
-    expected.sort_by(|one, two| one.0.cmp(&two.0));
-    got.sort_by(|one: &(Labels, f64), two| one.0.cmp(&two.0));
-    let same = expected.len() == got.len()
-        && expected
-            .iter()
-            .zip(&got)
-            .all(|(expected, got)| expected.0 == got.0 && equal(expected.1, got.1, fuzzy));
-    if same {
-        return Ok(());
-    }
-    let lines = |samples: &[(Labels, f64)]| {
-        list(samples.iter().map(|(labels, value)| format!("{labels} {value:?}")))
-    };
-    Err(wrong(format!("\n  expected:{}\n  got:{}", lines(&expected), lines(&got))))
-}
-
-/// An empty label set may be written as nothing at all.
-fn labels_or_none(labels: &str) -> &str {
-    if labels.trim().is_empty() { "{}" } else { labels.trim() }
-}
-
-fn equal(one: f64, two: f64, fuzzy: bool) -> bool {
-    let near = fuzzy && (one.next_up() == two || one.next_down() == two);
-    one == two || near || (one.is_nan() && two.is_nan())
-}
-
-fn list(lines: impl Iterator<Item = String>) -> String {
-    let mut text = String::new();
-    for line in lines {
-        // Writing to a `String` cannot fail.
-        write!(text, "\n    {line}").expect("a string takes any text");
-    }
-    if text.is_empty() { " nothing".to_owned() } else { text }
 }
