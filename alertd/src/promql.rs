@@ -1,5 +1,6 @@
 //! PromQL: parse, check, evaluate. Pure: no IO, no clock, no tokio.
 
+pub mod advice;
 mod aggregate;
 mod binary;
 mod blame;

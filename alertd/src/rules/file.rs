@@ -41,6 +41,14 @@ pub struct RuleSpec {
     /// The group's and the rule's, which win.
     pub labels: BTreeMap<String, Template>,
     pub kind: RuleKind,
+    pub place: RulePlace,
+}
+
+/// Where a rule stands in its file: lines and columns from 1.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RulePlace {
+    pub name: (u64, u64),
+    pub expr: (u64, u64),
 }
 
 #[derive(Debug, Clone)]
@@ -318,7 +326,10 @@ fn check_rule(
             keep_firing_while,
         }),
     };
-    Some(RuleSpec { name: about.rule, query, expr: expr?, labels, kind })
+    let spot = |text: &Spanned<String>| (place(text).line, place(text).column);
+    let name = raw.record.as_ref().or(raw.alert.as_ref());
+    let at = RulePlace { name: name.map(spot).unwrap_or_default(), expr: spot(&raw.expr) };
+    Some(RuleSpec { name: about.rule, query, expr: expr?, labels, kind, place: at })
 }
 
 /// Parsed values of labels or annotations. Only an alerting rule's are templates.
