@@ -6,6 +6,7 @@ pub mod check;
 pub mod check_rules;
 pub mod pool;
 pub mod query;
+pub mod replay;
 pub mod restore;
 pub mod run;
 mod running;
@@ -64,6 +65,8 @@ pub enum Command {
     Alerts(alerts::Args),
     /// Keep people from being told of some alerts for a while
     Silence(silence::Args),
+    /// What rules would have done over stored history
+    Replay(replay::Args),
     /// Show and steer runner pools
     Pool(pool::Args),
     /// Copy all samples and state of a running alertd
@@ -99,6 +102,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,
         Command::Silence(args) => silence::run(args).await,
+        Command::Replay(args) => replay::run(args).await,
         Command::Pool(args) => pool::run(args).await,
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => restore::run(args).await,

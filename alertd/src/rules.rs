@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod own;
 pub mod recording;
+pub mod replay;
 pub mod schedule;
 pub mod status;
 pub mod template;

@@ -23,6 +23,7 @@ mod peers;
 mod pools;
 mod promql;
 mod remote;
+mod replay;
 mod restart;
 mod rules;
 mod runner;

@@ -38,7 +38,7 @@ pub fn delete(path: &Path) -> Result<(), BackupError> {
 }
 
 /// The files in `folder` and the folders in it, relative to it, sorted; links are left out.
-pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
     let mut found = Vec::new();
     walk(folder, &PathBuf::new(), MOST_DEEP, &mut found)?;
     found.sort_unstable();

@@ -144,7 +144,7 @@ fn table(data: &Data, warnings: &[String]) -> String {
 }
 
 /// What comes from outside must not steer the terminal.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

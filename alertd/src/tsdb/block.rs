@@ -45,7 +45,7 @@ use crate::model::querier::StoreError;
 use crate::model::sample::Timestamp;
 
 /// Within a store's folder.
-pub(super) const FOLDER: &str = "blocks";
+pub const FOLDER: &str = "blocks";
 /// Untrusted blocks that are kept for a person to look at; the oldest go first.
 const MOST_SET_ASIDE: usize = 16;
 /// Memory for indexes of blocks that were asked last.
