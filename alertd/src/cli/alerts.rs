@@ -135,7 +135,9 @@ fn table(
         let rest: Vec<_> = rest
             .map(|(name, value)| clean(&format!("{name}={}", value.as_str().unwrap_or(""))))
             .collect();
-        writeln!(out, "  {}", rest.join(" "))?;
+        if !rest.is_empty() {
+            writeln!(out, "  {}", rest.join(" "))?;
+        }
         let notes = alert.get("annotations");
         let note = |name| notes.map(|notes| clean(text(notes, name))).filter(|t| !t.is_empty());
         if let Some(summary) = note("summary").or_else(|| note("description")) {
@@ -149,7 +151,8 @@ fn table(
             };
             list.map(name).collect::<Vec<_>>().join(", ")
         };
-        writeln!(out, "  to {}", list("/receivers", "name"))?;
+        let receivers = list("/receivers", "name");
+        writeln!(out, "  to {}", if receivers.is_empty() { "nobody" } else { &receivers })?;
         for (words, pointer) in [
             ("silenced by", "/status/silencedBy"),
             ("inhibited by", "/status/inhibitedBy"),

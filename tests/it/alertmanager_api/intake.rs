@@ -45,7 +45,7 @@ async fn what_is_posted_is_shown_and_told_and_survives_a_kill() {
     let over = json!([{ "labels": { "alertname": "A", "host": "h" },
         "endsAt": again[0]["startsAt"] }]);
     assert_eq!(post(&live, over.clone()).await.0, 200);
-    until_told(&hook, "A", &["firing", "resolved"]).await;
+    until_told_over(1, &hook, "A", &["firing", "resolved"]).await;
     assert_eq!(post(&live, over).await.0, 200);
     assert_eq!(live.json("/api/v2/alerts").await, json!([]));
     assert_eq!(told(&hook, "Over"), [""; 0]);

@@ -71,6 +71,6 @@ async fn its_alerts_are_told_and_survive_kills_on_both_sides() {
     })
     .await;
     let live = run(folder.path(), &alertd).await;
-    until_told(&hook, "Bad", &["firing", "resolved"]).await;
+    until_told_over(2, &hook, "Bad", &["firing", "resolved"]).await;
     assert_eq!(live.json("/api/v2/alerts").await, json!([]));
 }

@@ -1,3 +1,5 @@
+//! Lives of silences, and what they match.
+
 use super::*;
 use crate::route::matchers::parse;
 
