@@ -22,6 +22,8 @@
 //!   asked of finite numbers near each other.
 //! - Logarithms of numbers below the smallest normal one, and powers of them, are off in Debian's
 //!   build.
+//! - `count_values` puts its label in the place of a listed one from the second step on, where three
+//!   are listed and it comes before one of them in the alphabet, in 2.42. Here it comes last.
 //! - Durations in plain numbers and quoted names are new in 3.x.
 //! - Of a subquery whose window holds no step, 2.42 evaluates parts all the same, and fails where
 //!   these do; 3.x evaluates nothing (its pull request 16352). Here a window that short is not asked

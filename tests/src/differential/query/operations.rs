@@ -37,8 +37,9 @@ impl Grammar {
             12..14 => ("quantile", format!("{}, ", self.pick(QUANTILES)), inner, Near),
             _ => {
                 let label = self.pick(&["value", "job", "x", "instance"]);
-                // Prometheus 2.42 loses labels now and then when its own stands among the listed.
-                let label = if grouping.contains(label) { "value" } else { label };
+                // Listed labels that come after its own in the alphabet can be forgotten by Prometheus
+                // 2.42 from the second step on.
+                let label = if grouping.starts_with("by") { "x" } else { label };
                 ("count_values", format!("\"{label}\", "), self.bits(depth, phase), Sums)
             }
         };
