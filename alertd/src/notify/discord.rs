@@ -50,8 +50,11 @@ struct Discord {
 #[async_trait]
 impl Notifier for Discord {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
-        let scope = Scope { notification: delivery.notification, external_url: &self.external_url };
-        let config = expanded(&self.config, &self.templates, &scope);
+        let plain = Scope { notification: delivery.notification, external_url: &self.external_url };
+        // What people read: no label can be markup there.
+        let escaped = delivery.notification.mapped(escape);
+        let shown = Scope { notification: &escaped, ..plain };
+        let config = expanded(&self.config, &self.templates, &plain, &shown);
         let message = message(delivery.notification, &config, &self.external_url);
         let body = serde_json::to_string(&message).expect("text and numbers always serialize");
         self.endpoint.post(body, &[]).await.map(|_| Sent::default())
@@ -59,9 +62,14 @@ impl Notifier for Discord {
 }
 
 /// The configuration with what its texts say of this notification.
-fn expanded(config: &discord::Discord, templates: &Templates, of: &Scope<'_>) -> discord::Discord {
-    let text = |own: &Option<String>, name| templates.text(own.as_deref(), name, of);
-    let own = |own: &Option<String>| own.as_deref().map(|text| templates.expand(text, of));
+fn expanded(
+    config: &discord::Discord,
+    templates: &Templates,
+    plain: &Scope<'_>,
+    shown: &Scope<'_>,
+) -> discord::Discord {
+    let text = |own: &Option<String>, name| templates.text(own.as_deref(), name, shown);
+    let own = |own: &Option<String>| own.as_deref().map(|text| templates.expand(text, plain));
     discord::Discord {
         title: text(&config.title, "discord.default.title"),
         message: text(&config.message, "discord.default.message"),

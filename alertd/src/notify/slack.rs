@@ -1,5 +1,9 @@
 //! Slack, by incoming webhook: one attachment per alert, coloured by severity.
 
+mod classic;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
@@ -10,6 +14,7 @@ use super::wording::{self, Severity, clip};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
 use crate::route::notification::{Notification, NotifiedAlert};
 use crate::route::receiver::{Receiver, slack};
+use crate::route::template::{Scope, Templates};
 
 /// Alerts that get an attachment of their own; the rest is counted.
 const MAX_ATTACHMENTS: usize = 10;
@@ -25,6 +30,7 @@ pub(super) fn build(receiver: &Receiver, settings: &Settings) -> Result<Notifier
             endpoint: Endpoint::new(url, http, settings.attempt_timeout),
             config: config.clone(),
             external_url: settings.external_url.clone(),
+            templates: Arc::clone(&settings.templates),
         }));
     }
     Ok(built)
@@ -34,17 +40,37 @@ struct Slack {
     endpoint: Endpoint,
     config: slack::Slack,
     external_url: String,
+    templates: Arc<Templates>,
 }
 
 #[async_trait]
 impl Notifier for Slack {
     async fn send(&self, delivery: &Delivery<'_>) -> Result<Sent, NotifyError> {
-        let message = message(delivery.notification, &self.config, &self.external_url);
-        let body =
-            serde_json::to_string(&message).expect("maps with text as keys always serialize");
+        let body = body(delivery.notification, &self.config, &self.external_url, &self.templates);
+        let body = body.to_string();
         let answer = self.endpoint.post(body, &[]).await?;
         judge(&answer).map(|()| Sent::default())
     }
+}
+
+fn body(
+    notification: &Notification,
+    config: &slack::Slack,
+    external_url: &str,
+    templates: &Templates,
+) -> Value {
+    let shown = notification.mapped(escape);
+    let plain = Scope { notification, external_url };
+    let shown = Scope { notification: &shown, external_url };
+    let config = config.expanded(templates, &plain, &shown);
+    let made = match classic::is_worded(&config) {
+        true => {
+            let subject = escape(&wording::subject(notification));
+            serde_json::to_value(classic::message(config, notification, subject, external_url))
+        }
+        false => serde_json::to_value(message(notification, &config, external_url)),
+    };
+    made.expect("maps with text as keys always serialize")
 }
 
 /// An incoming webhook says `ok`; Slack's other addresses say in JSON what they think of it.
@@ -103,8 +129,7 @@ fn message<'a>(
     config: &'a slack::Slack,
     external_url: &str,
 ) -> Message<'a> {
-    let subject = config.title.clone().unwrap_or_else(|| wording::subject(notification));
-    let mut text = format!("*{}*", escape(&subject));
+    let mut text = format!("*{}*", escape(&wording::subject(notification)));
     if let Some(url) = wording::link(external_url) {
         text.push_str(&format!(" {}", anchor(&url, "open Pitcrew")));
     }
@@ -119,11 +144,11 @@ fn message<'a>(
         icon_emoji: config.icon_emoji.as_deref(),
         icon_url: config.icon_url.as_deref(),
         text,
-        attachments: alerts.map(|alert| attachment(alert, config.text.as_deref())).collect(),
+        attachments: alerts.map(attachment).collect(),
     }
 }
 
-fn attachment(alert: &NotifiedAlert, text: Option<&str>) -> Attachment {
+fn attachment(alert: &NotifiedAlert) -> Attachment {
     let color = match (alert.ends_at.is_some(), Severity::of(alert)) {
         (true, _) => "#2e9e5b",
         (false, Severity::Critical) => "#d13438",
@@ -135,7 +160,7 @@ fn attachment(alert: &NotifiedAlert, text: Option<&str>) -> Attachment {
         Some(ended) => format!("{headline} – {ended}"),
         None => headline,
     };
-    let mut lines = vec![escape(&clip(text.unwrap_or(wording::description(alert)), MAX_TEXT))];
+    let mut lines = vec![escape(&clip(wording::description(alert), MAX_TEXT))];
     if let Some(url) = wording::link(alert.annotation("runbook_url")) {
         lines.push(anchor(&url, "Runbook"));
     }
@@ -159,11 +184,23 @@ fn attachment(alert: &NotifiedAlert, text: Option<&str>) -> Attachment {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::notify::wording::tests::sample;
     use crate::route::config;
     use std::path::Path;
+
+    /// What is sent with these keys beside the URL.
+    pub(crate) fn payload(keys: &str) -> Value {
+        let text = format!(
+            "route: {{ receiver: a }}\nreceivers:\n- name: a\n  slack_configs:\n          - \
+             api_url: http://x/\n            {}",
+            keys.trim_start()
+        );
+        let mut config = config::parse(Path::new("a"), &text).unwrap();
+        let slack = config.receivers.remove(0).slack.remove(0);
+        body(&sample(false), &slack, "http://p.test", &Templates::default())
+    }
 
     fn config(extra: &str) -> slack::Slack {
         let text = format!(
@@ -202,13 +239,10 @@ mod tests {
         let one = notification.alerts[0].clone();
         notification.alerts = vec![one; 500];
         notification.truncated = 3;
-        let config = config(", title: T, text: x");
+        let config = config("");
         let message = message(&notification, &config, "");
-        assert_eq!(
-            (message.attachments.len(), message.attachments[0].text.starts_with('x')),
-            (10, true)
-        );
-        assert_eq!(message.text, "*T*\n… and 493 more alerts");
+        assert_eq!(message.attachments.len(), 10);
+        assert!(message.text.ends_with("*\n… and 493 more alerts"), "{}", message.text);
     }
 
     #[test]

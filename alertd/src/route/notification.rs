@@ -74,6 +74,22 @@ impl Notification {
         self.alerts.retain(|alert| alert.ends_at.is_none() || told.contains(&alert.fingerprint));
     }
 
+    /// The same with every label and annotation as `change` makes it: escaped for where it is shown.
+    pub fn mapped(&self, change: impl Fn(&str) -> String) -> Notification {
+        let pair = |name: &String, value: &String| (change(name), change(value));
+        let map = |map: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            map.iter().map(|(name, value)| (name.clone(), change(value))).collect()
+        };
+        let alerts = self.alerts.iter().map(|alert| NotifiedAlert {
+            labels: map(&alert.labels),
+            annotations: map(&alert.annotations),
+            extra: alert.extra.iter().map(|(name, value)| pair(name, value)).collect(),
+            ..alert.clone()
+        });
+        let group_labels = map(&self.group_labels);
+        Notification { group_labels, alerts: alerts.collect(), ..self.clone() }
+    }
+
     pub fn firing(&self) -> impl Iterator<Item = &NotifiedAlert> {
         self.alerts.iter().filter(|alert| alert.ends_at.is_none())
     }

@@ -99,7 +99,9 @@ impl Templates {
             None if self.changed.contains(name) => call(name),
             None => return None,
         };
-        Some(self.run_html(&text, of).unwrap_or_else(failed))
+        // The cause may hold what a label says.
+        let escaped = |cause| gotmpl::html_escape(&failed(cause));
+        Some(self.run_html(&text, of).unwrap_or_else(escaped))
     }
 
     /// The expanded text. A template that fails costs its own text and nothing else: the answer is

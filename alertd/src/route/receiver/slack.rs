@@ -10,6 +10,7 @@ use super::SecretSource;
 use super::place::{HttpFile, Place};
 use crate::http_client::HttpClientConfig;
 use crate::route::config::nullable;
+use crate::route::template::{Scope, Templates};
 
 /// Texts may be templates; one that is absent leaves the wording to the notifier.
 #[derive(Debug, Clone, Deserialize)]
@@ -82,6 +83,51 @@ pub struct SlackConfirmation {
 }
 
 impl Slack {
+    /// Every text as it is to be sent. What people read is expanded over `shown`, in which Slack's
+    /// control characters are escaped, so that no label can mention or link; the rest over `plain`.
+    pub fn expanded(&self, templates: &Templates, plain: &Scope<'_>, shown: &Scope<'_>) -> Slack {
+        let name = |key: &str| format!("slack.default.{key}");
+        let raw = |text: &Option<String>, key| templates.text(text.as_deref(), &name(key), plain);
+        let said = |text: &Option<String>, key| templates.text(text.as_deref(), &name(key), shown);
+        let over = |text: &str, of| templates.expand(text, of);
+        let mut slack = Slack {
+            channel: raw(&self.channel, ""),
+            username: raw(&self.username, "username"),
+            color: raw(&self.color, ""),
+            title: said(&self.title, "title"),
+            title_link: raw(&self.title_link, "titlelink"),
+            pretext: said(&self.pretext, "pretext"),
+            text: said(&self.text, "text"),
+            footer: said(&self.footer, "footer"),
+            fallback: said(&self.fallback, "fallback"),
+            callback_id: raw(&self.callback_id, "callbackid"),
+            icon_emoji: raw(&self.icon_emoji, "iconemoji"),
+            icon_url: raw(&self.icon_url, "iconurl"),
+            image_url: raw(&self.image_url, ""),
+            thumb_url: raw(&self.thumb_url, ""),
+            ..self.clone()
+        };
+        for field in &mut slack.fields {
+            field.title = over(&field.title, shown);
+            field.value = over(&field.value, shown);
+        }
+        for action in &mut slack.actions {
+            action.text = over(&action.text, shown);
+            let SlackAction { kind, url, style, name, value, .. } = action;
+            for text in [kind, url, style, name, value] {
+                *text = over(text, plain);
+            }
+            if let Some(SlackConfirmation { text, title, ok_text, dismiss_text }) =
+                &mut action.confirm
+            {
+                for text in [text, title, ok_text, dismiss_text] {
+                    *text = over(text, shown);
+                }
+            }
+        }
+        slack
+    }
+
     /// Checks what types cannot say and fills in the global defaults.
     pub(super) fn resolve(mut self, place: &Place<'_>) -> Result<Slack, Invalid> {
         let (mut url, mut path) = (self.api_url.take(), self.api_url_file.take());
