@@ -12,6 +12,7 @@ pub mod run;
 mod running;
 pub mod silence;
 pub mod test_promql;
+pub mod test_routes;
 pub mod test_rules;
 pub mod up;
 
@@ -89,6 +90,8 @@ pub enum Test {
     Rules(test_rules::Args),
     /// Scripts in promqltest's format
     Promql(test_promql::Args),
+    /// Who Alertmanager's file tells of an alert
+    Routes(test_routes::Args),
 }
 
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -98,6 +101,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(Check::Config(args)) => check::run(args).await,
         Command::Test(Test::Rules(args)) => test_rules::run(args),
         Command::Test(Test::Promql(args)) => test_promql::run(args),
+        Command::Test(Test::Routes(args)) => test_routes::run(args),
         Command::Check(Check::Rules(args)) => check_rules::run(args),
         Command::Query(args) => query::run(args).await,
         Command::Alerts(args) => alerts::run(args).await,

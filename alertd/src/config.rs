@@ -57,9 +57,9 @@ pub struct Config {
     pub rules: RulesConfig,
     /// Alertmanagers that rules tell beside this program's own routing.
     pub alerting: AlertingConfig,
-    /// A file in Alertmanager's format; without it alerts are shown and nobody is told.
+    /// A file in Alertmanager's format; without it `receivers` are told by severity.
     pub notifications: Option<PathBuf>,
-    /// What Pitcrew adds to the receivers of that file, by their names.
+    /// What Pitcrew adds to the receivers of that file, by their names; without it, all receivers.
     pub receivers: Vec<ReceiverConfig>,
     pub github: Option<GithubConfig>,
     pub pools: Vec<PoolConfig>,
@@ -204,11 +204,10 @@ impl Config {
             paths.extend(found);
         }
         let groups = rules::load(&paths)?;
-        let notifications = match &self.notifications {
-            Some(path) => notifications::load(path)?,
-            None => Notifications::none(),
+        let mut notifications = match &self.notifications {
+            Some(path) => notifications::load(path)?.join(file, &self.receivers)?,
+            None => Notifications::bundled(file, &self.receivers)?,
         };
-        let mut notifications = notifications.join(file, &self.receivers)?;
         let issues = |receiver: &Receiver| receiver.additions.github_issue.is_some();
         if self.github.is_none() && notifications.receivers.iter().any(issues) {
             let expected = "a credential, since a receiver has github_issue";

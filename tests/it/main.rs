@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 mod alertmanager_api;
+mod alertmanager_file;
 mod backup;
 mod bad_input;
 mod crash;

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::model::sample::Timestamp;
 use crate::route::notification::{Notification, NotifiedAlert, common};
 use crate::route::receiver::{Receiver, SecretSource};
+use crate::route::template::quote;
 
 /// The same for every attempt at one notification.
 const DELIVERY_HEADER: HeaderName = HeaderName::from_static("x-pitcrew-delivery");
@@ -141,18 +142,6 @@ fn time(at: Timestamp) -> String {
         0 => format!("{}Z", text.trim_end_matches(".000Z")),
         _ => format!("{bare}Z"),
     }
-}
-
-/// The receiver's name as a regular expression that matches it, which is what Alertmanager sends.
-fn quote(name: &str) -> String {
-    let mut quoted = String::with_capacity(name.len());
-    for c in name.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Alertmanager's configuration file: global defaults, routing tree, receivers, inhibition; and what
 //! alertd.yaml adds to its receivers.
 
+mod bundled;
 mod conditions;
 pub(super) mod global;
 mod routes;
@@ -102,6 +103,24 @@ impl Notifications {
             resolve_timeout: DEFAULT_RESOLVE_TIMEOUT,
             global: Global::default(),
         }
+    }
+
+    /// Without a file: the receivers that alertd.yaml (`file`) has, told of by severity; nobody
+    /// when it has none.
+    pub fn bundled(file: &Path, receivers: &[ReceiverConfig]) -> Result<Notifications, Invalid> {
+        let mut bare = Notifications::none();
+        for (at, config) in receivers.iter().enumerate() {
+            if config.name.is_empty() || config.name == bundled::NOBODY {
+                let (key, found) = (format!("receivers[{at}].name"), format!("{:?}", config.name));
+                return Err(Invalid::value(file, key, "a name of its own", found));
+            }
+            bare.receivers.push(Receiver { name: config.name.clone(), ..Receiver::default() });
+        }
+        let mut joined = bare.join(file, receivers)?;
+        if !receivers.is_empty() {
+            (joined.tree, joined.receivers) = bundled::bundled(joined.receivers);
+        }
+        Ok(joined)
     }
 
     /// Gives the receivers what alertd.yaml (`file`) has for those of the same names.

@@ -8,6 +8,7 @@ use super::acknowledge::Acknowledgements;
 use super::config::Notifications;
 use super::due::Due;
 use super::group::{self, Group};
+use super::inhibit::Inhibitor;
 use super::notification::{Memory, labels};
 use super::receiver::Integration;
 use super::silence::Silences;
@@ -41,8 +42,7 @@ pub struct Dispatcher {
     members: usize,
     /// The groups without a route that an alert is in.
     orphans: HashMap<Fingerprint, Vec<GroupId>>,
-    /// Alerts that an inhibition rule may silence others by.
-    sources: HashMap<Fingerprint, Alert>,
+    inhibitor: Inhibitor,
     /// The longest that any group waits by its route.
     longest: Duration,
     swept_at: Timestamp,
@@ -94,13 +94,13 @@ impl Dispatcher {
         let longest = waits.map(|timing| timing.group_interval.max(timing.group_wait)).max();
         Dispatcher {
             integrations: config.receivers.iter().map(by_name).collect(),
+            inhibitor: Inhibitor::new(&config.inhibit),
             config,
             groups: HashMap::new(),
             queue: BTreeSet::new(),
             alerts: HashMap::new(),
             members: 0,
             orphans: HashMap::new(),
-            sources: HashMap::new(),
             longest: longest.unwrap_or_default(),
             swept_at: Timestamp::default(),
         }
@@ -139,7 +139,7 @@ impl Dispatcher {
                     self.orphans.entry(fingerprint).or_default().push(id.clone());
                     (id, ORPHAN_TIMING)
                 });
-                self.note_source(&alert);
+                self.inhibitor.take(&alert, now);
                 let labels = labels(&memory.group_labels);
                 let make = || Group::restored(labels, timing, entry.notified_at, now);
                 self.insert(id, Arc::clone(&alert), make, now);
@@ -179,7 +179,7 @@ impl Dispatcher {
             };
             let routes = routes.unwrap_or_else(|| self.config.tree.matching(&alert.labels).into());
             let alert = Arc::new(alert);
-            self.note_source(&alert);
+            self.inhibitor.take(&alert, now);
             for id in self.orphans.get(&fingerprint).cloned().unwrap_or_default() {
                 if self.groups.contains_key(&id) {
                     let never = || Group::new(Labels::empty(), ORPHAN_TIMING, now);
@@ -237,7 +237,7 @@ impl Dispatcher {
 
     /// Groups whose time has come, as they stand.
     pub fn due(&mut self, said: Said<'_>, now: Timestamp) -> Vec<Due> {
-        self.sources.retain(|_, alert| !alert.is_resolved(now));
+        self.inhibitor.forget(now);
         // A clock that went back has left groups in a future that their routes do not know.
         let future = now.plus(self.longest);
         let ahead = self.queue.iter().rev().take_while(|(at, _)| *at > future);
@@ -282,7 +282,7 @@ impl Dispatcher {
 
     /// The alert that silences one with these labels, by an inhibition rule.
     pub(super) fn inhibited_by(&self, labels: &Labels, now: Timestamp) -> Option<Fingerprint> {
-        self.config.inhibit.iter().find_map(|rule| rule.muted_by(labels, &self.sources, now))
+        self.inhibitor.inhibited_by(labels, now)
     }
 
     /// After the transaction: what ended goes, and empty groups with it.
@@ -337,15 +337,6 @@ impl Dispatcher {
             let labels = &held.alert.labels;
             !held.alert.is_resolved(now) && matchers.iter().all(|m| m.matches_labels(labels))
         })
-    }
-
-    fn note_source(&mut self, alert: &Alert) {
-        let source = |matchers: &[crate::model::matcher::Matcher]| {
-            matchers.iter().all(|matcher| matcher.matches_labels(&alert.labels))
-        };
-        if self.config.inhibit.iter().any(|rule| source(&rule.source)) {
-            self.sources.insert(alert.fingerprint(), alert.clone());
-        }
     }
 }
 

@@ -36,14 +36,7 @@ pub(super) struct InhibitFile {
 impl InhibitFile {
     pub(super) fn resolve(self, file: &Path, key: &str) -> Result<InhibitRule, Invalid> {
         let side = |name: &str, list, equal, regex| {
-            let found = conditions(file, key, &format!("{name}_matchers"), list, equal, regex)?;
-            match found.is_empty() {
-                true => {
-                    let key = format!("{key}.{name}_matchers");
-                    Err(Invalid::value(file, key, "at least one matcher", "none"))
-                }
-                false => Ok(found),
-            }
+            conditions(file, key, &format!("{name}_matchers"), list, equal, regex)
         };
         if let Some(name) = self.equal.iter().find(|name| !matchers::is_name(name)) {
             let key = format!("{key}.equal");

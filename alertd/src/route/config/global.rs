@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 use crate::http_client::TlsConfig;
-use crate::route::receiver::place::HttpFile;
+use crate::route::receiver::check_url;
+use crate::route::receiver::place::{HttpFile, Place};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -64,8 +65,22 @@ impl<'de> Deserialize<'de> for Present {
 }
 
 impl Global {
-    /// Refuses two sources for one secret.
+    /// Refuses two sources for one secret and what no receiver could use.
     pub(super) fn check(&self, file: &Path) -> Result<(), Invalid> {
+        let place = Place::new(file, "global".to_owned(), self);
+        place.http(None)?;
+        place.tls(None)?;
+        for (name, url) in
+            [("slack_api_url", &self.slack_api_url), ("pagerduty_url", &self.pagerduty_url)]
+        {
+            let checked = url.as_ref().map_or(Ok(()), |url| check_url(url).map(drop));
+            checked.map_err(|found| place.bad(name, "an http or https URL", found))?;
+        }
+        let smarthost = self.smtp_smarthost.as_deref().filter(|text| !text.is_empty());
+        let port = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty());
+        if let Some(text) = smarthost.filter(|text| !port(text)) {
+            return Err(place.bad("smtp_smarthost", "host:port", text));
+        }
         for (name, value, path) in [
             ("slack_api_url", self.slack_api_url.is_some(), self.slack_api_url_file.is_some()),
             (

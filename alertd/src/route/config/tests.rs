@@ -118,7 +118,7 @@ fn what_is_wrong_is_named() {
             vec!["route.routes[0].active_time_intervals", "did you mean \"office\"?"],
         ),
         (
-            format!("{route}receivers: [ {{ name: a, opsgenie_configs: [] }} ]"),
+            format!("{route}receivers: [ {{ name: a, opsgenie_configs: [ {{ }} ] }} ]"),
             vec!["receivers[0].opsgenie_configs", "not supported"],
         ),
         (format!("{route}receivers: [ {{ name: a }}, {{ name: a }} ]"), vec!["receivers[1].name"]),
@@ -145,8 +145,8 @@ fn what_is_wrong_is_named() {
             vec!["require_tls", "TLS"],
         ),
         (
-            format!("{both}inhibit_rules: [ {{ equal: [x] }} ]"),
-            vec!["inhibit_rules[0].source_matchers"],
+            format!("{both}inhibit_rules: [ {{ equal: [1x] }} ]"),
+            vec!["inhibit_rules[0].equal", "names of labels"],
         ),
     ] {
         let error = read(&text).expect_err(&text);
@@ -339,6 +339,30 @@ mute_time_intervals: [ { name: noon, time_intervals: [ { times: [ { start_time: 
         let route = &config.tree.routes[route];
         assert_eq!(config.time_muted_by(route, at), want, "{} at {at:?}", route.key);
     }
+}
+
+#[test]
+fn without_a_file_severity_decides() {
+    let bundled = |text: &str| {
+        let receivers: Vec<ReceiverConfig> = yaml::parse(Path::new("alertd.yaml"), text).unwrap();
+        Notifications::bundled(Path::new("alertd.yaml"), &receivers).map_err(|e| e.to_string())
+    };
+    let team = "- { name: team, slack_configs: [ { api_url: 'http://s/' } ], heartbeat: { url: 'http://h/' } }";
+    let config = bundled(team).unwrap();
+    let keys: Vec<_> = config.integrations().into_iter().map(|i| i.key).collect();
+    assert_eq!(keys, ["team/heartbeat/heartbeat[0]", "team/slack[0]"]);
+    let receivers = |name: &str, severity: &str| {
+        let labels = [("alertname", name), ("severity", severity)];
+        let labels = crate::model::labels::Labels::from_pairs(labels);
+        let routes = config.tree.matching(&labels).into_iter();
+        routes.map(|at| config.tree.routes[at].receiver.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(receivers("Watchdog", "none"), ["team/heartbeat"]);
+    assert_eq!(receivers("A", "critical"), ["team"]);
+    assert_eq!(receivers("A", "info"), ["nobody"]);
+    assert_eq!(bundled("[]").unwrap().integrations(), []);
+    assert!(bundled("- { name: nobody }").unwrap_err().contains("receivers[0].name"));
+    assert!(bundled("[ { name: a }, { name: a } ]").unwrap_err().contains("once more"));
 }
 
 #[test]

@@ -6,17 +6,28 @@ use serde::Deserialize;
 use super::Receiver;
 use super::alertmanager::{Alertmanager, AlertmanagerConfig};
 use super::digest::{Digest, DigestConfig};
+use super::discord::DiscordFile;
+use super::email::EmailFile;
+use super::file::ReceiverFile;
 use super::github_issue::{GithubIssue, GithubIssueConfig};
 use super::heartbeat::{Heartbeat, HeartbeatConfig};
+use super::pagerduty::PagerDutyFile;
 use super::place::Place;
+use super::slack::Slack;
 use super::slack_bot::{SlackBot, SlackBotConfig};
-use super::webhook::SignatureConfig;
+use super::webhook::{SignatureConfig, WebhookFile};
 
 /// One entry: at most one of each kind, for the receiver of that name.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReceiverConfig {
     pub name: String,
+    // The kinds of Alertmanager's file may stand here too, for those who have no such file.
+    discord_configs: Vec<DiscordFile>,
+    email_configs: Vec<EmailFile>,
+    pagerduty_configs: Vec<PagerDutyFile>,
+    slack_configs: Vec<Slack>,
+    webhook_configs: Vec<WebhookFile>,
     alertmanager: Option<AlertmanagerConfig>,
     digest: Option<DigestConfig>,
     github_issue: Option<GithubIssueConfig>,
@@ -42,6 +53,20 @@ impl ReceiverConfig {
         receiver: &mut Receiver,
         place: &Place<'_>,
     ) -> Result<(), Invalid> {
+        let listed = ReceiverFile {
+            discord_configs: self.discord_configs,
+            email_configs: self.email_configs,
+            pagerduty_configs: self.pagerduty_configs,
+            slack_configs: self.slack_configs,
+            webhook_configs: self.webhook_configs,
+            ..ReceiverFile::default()
+        };
+        let listed = listed.resolve(place)?;
+        receiver.discord.extend(listed.discord);
+        receiver.email.extend(listed.email);
+        receiver.pagerduty.extend(listed.pagerduty);
+        receiver.slack.extend(listed.slack);
+        receiver.webhook.extend(listed.webhook);
         let own = &mut receiver.additions;
         if let Some(config) = self.alertmanager {
             own.alertmanager = Some(config.resolve(&place.within("alertmanager"))?);

@@ -18,48 +18,61 @@ use crate::route::config::nullable;
 pub(in crate::route) struct ReceiverFile {
     pub(in crate::route) name: String,
     #[serde(deserialize_with = "nullable")]
-    discord_configs: Vec<DiscordFile>,
+    pub(super) discord_configs: Vec<DiscordFile>,
     #[serde(deserialize_with = "nullable")]
-    email_configs: Vec<EmailFile>,
+    pub(super) email_configs: Vec<EmailFile>,
     #[serde(deserialize_with = "nullable")]
-    pagerduty_configs: Vec<PagerDutyFile>,
+    pub(super) pagerduty_configs: Vec<PagerDutyFile>,
     #[serde(deserialize_with = "nullable")]
-    slack_configs: Vec<Slack>,
+    pub(super) slack_configs: Vec<Slack>,
     #[serde(deserialize_with = "nullable")]
-    webhook_configs: Vec<WebhookFile>,
-    incidentio_configs: Present,
-    jira_configs: Present,
-    mattermost_configs: Present,
-    msteams_configs: Present,
-    msteamsv2_configs: Present,
-    opsgenie_configs: Present,
-    pushover_configs: Present,
-    rocketchat_configs: Present,
-    sns_configs: Present,
-    telegram_configs: Present,
-    victorops_configs: Present,
-    webex_configs: Present,
-    wechat_configs: Present,
+    pub(super) webhook_configs: Vec<WebhookFile>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) incidentio_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) jira_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) mattermost_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) msteams_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) msteamsv2_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) opsgenie_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) pushover_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) rocketchat_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) sns_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) telegram_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) victorops_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) webex_configs: Vec<Present>,
+    #[serde(deserialize_with = "nullable")]
+    pub(super) wechat_configs: Vec<Present>,
 }
 
 impl ReceiverFile {
     pub(in crate::route) fn resolve(self, place: &Place<'_>) -> Result<Receiver, Invalid> {
         for (name, found) in [
-            ("incidentio_configs", self.incidentio_configs),
-            ("jira_configs", self.jira_configs),
-            ("mattermost_configs", self.mattermost_configs),
-            ("msteams_configs", self.msteams_configs),
-            ("msteamsv2_configs", self.msteamsv2_configs),
-            ("opsgenie_configs", self.opsgenie_configs),
-            ("pushover_configs", self.pushover_configs),
-            ("rocketchat_configs", self.rocketchat_configs),
-            ("sns_configs", self.sns_configs),
-            ("telegram_configs", self.telegram_configs),
-            ("victorops_configs", self.victorops_configs),
-            ("webex_configs", self.webex_configs),
-            ("wechat_configs", self.wechat_configs),
+            ("incidentio_configs", &self.incidentio_configs),
+            ("jira_configs", &self.jira_configs),
+            ("mattermost_configs", &self.mattermost_configs),
+            ("msteams_configs", &self.msteams_configs),
+            ("msteamsv2_configs", &self.msteamsv2_configs),
+            ("opsgenie_configs", &self.opsgenie_configs),
+            ("pushover_configs", &self.pushover_configs),
+            ("rocketchat_configs", &self.rocketchat_configs),
+            ("sns_configs", &self.sns_configs),
+            ("telegram_configs", &self.telegram_configs),
+            ("victorops_configs", &self.victorops_configs),
+            ("webex_configs", &self.webex_configs),
+            ("wechat_configs", &self.wechat_configs),
         ] {
-            if found.0 {
+            if !found.is_empty() {
                 let expected = "a kind of receiver that Pitcrew sends to (webhook_configs reach \
                     everything else)";
                 return Err(place.bad(name, expected, "one that is not supported"));

@@ -53,7 +53,10 @@ impl<'a> Place<'a> {
     }
 
     /// How the receiver is reached: its own section as a whole, else the global one.
-    pub(super) fn http(&self, own: Option<HttpFile>) -> Result<HttpClientConfig, Invalid> {
+    pub(in crate::route) fn http(
+        &self,
+        own: Option<HttpFile>,
+    ) -> Result<HttpClientConfig, Invalid> {
         let (HttpFile(mut http), key) = match own {
             Some(own) => (own, format!("{}.http_config", self.key)),
             None => {
@@ -66,7 +69,7 @@ impl<'a> Place<'a> {
         Ok(http)
     }
 
-    pub(super) fn tls(&self, own: Option<TlsConfig>) -> Result<TlsConfig, Invalid> {
+    pub(in crate::route) fn tls(&self, own: Option<TlsConfig>) -> Result<TlsConfig, Invalid> {
         let (mut tls, key) = match own {
             Some(own) => (own, format!("{}.tls_config", self.key)),
             None => {
