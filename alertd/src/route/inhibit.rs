@@ -32,6 +32,8 @@ pub struct Inhibitor {
     index: HashMap<u64, BTreeMap<usize, BTreeSet<Fingerprint>>>,
     /// Alerts that are a source of some rule, and when they end.
     sources: HashMap<Fingerprint, (Labels, Timestamp)>,
+    /// Nothing of it ends before this.
+    none_ends_before: Timestamp,
     /// Keyed, so that nobody can choose label values that meet.
     hasher: RandomState,
 }
@@ -57,6 +59,7 @@ impl Inhibitor {
             self.remove(fingerprint);
             return;
         }
+        self.none_ends_before = self.none_ends_before.min(alert.ends_at);
         if let Some((_, ends_at)) = self.sources.get_mut(&fingerprint) {
             *ends_at = alert.ends_at;
             return;
@@ -73,10 +76,15 @@ impl Inhibitor {
 
     /// Lets go of what has ended.
     pub fn forget(&mut self, now: Timestamp) {
+        if now < self.none_ends_before {
+            return;
+        }
         let ended = self.sources.iter().filter(|(_, (_, ends_at))| *ends_at <= now);
         for fingerprint in ended.map(|(fingerprint, _)| *fingerprint).collect::<Vec<_>>() {
             self.remove(fingerprint);
         }
+        let ends = self.sources.values().map(|(_, ends_at)| *ends_at);
+        self.none_ends_before = ends.min().unwrap_or(Timestamp(i64::MAX));
     }
 
     /// The alert that silences one with these labels at `now`.
