@@ -21,6 +21,7 @@ pub mod query;
 pub mod rules;
 pub mod runbooks;
 pub mod series;
+pub mod slack;
 pub mod status;
 pub mod targets;
 pub mod write;

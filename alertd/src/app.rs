@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use self::core::Core;
 use self::generation::Generation;
-use crate::api::operator;
+use crate::api::{operator, slack};
 use crate::config::{self, ConfigError, Loaded, Overrides};
 
 /// Where the configuration comes from.
@@ -72,7 +72,7 @@ impl App {
         let mut core = Core::open(&loaded)?;
         let token = operator::token(&config.data_dir).context("operator token")?;
         let bound = server::bind(&config.listen, &config.web, start.insecure_listen).await?;
-        let mut bound = bound.with_operator(&token);
+        let mut bound = bound.with_operator(&token).with_open_path(slack::PATH);
         for path in web::READ_ONLY.into_iter().chain(web::JUDGED) {
             bound = bound.with_read_only(path);
         }

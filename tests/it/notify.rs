@@ -1,6 +1,7 @@
 //! From an alert to what receivers got: payloads, outages, restarts, mail.
 
 mod bench;
+mod clicks;
 mod delivery;
 mod digest;
 mod formats;
@@ -9,3 +10,4 @@ mod issues;
 mod mail;
 mod services;
 mod slack;
+mod types;

@@ -252,7 +252,7 @@ fn slack_problem(headers: &Head, body: &Value) -> Option<&'static str> {
     let sound = attachments.iter().all(|attachment| {
         attachment.is_object()
             && texts.iter().all(|name| attachment.get(name).is_none_or(Value::is_string))
-            && attachment.get("ts").is_none_or(Value::is_number)
+            && attachment.get("ts").is_none_or(Value::is_string)
             && attachment.get("fields").is_none_or(Value::is_array)
     });
     (!sound).then_some("invalid_attachments")

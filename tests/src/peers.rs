@@ -73,7 +73,8 @@ fn program(name: &str) -> PathBuf {
     present(root().join("usr/bin").join(name))
 }
 
-fn root() -> PathBuf {
+/// The folder itself.
+pub fn root() -> PathBuf {
     match std::env::var_os("PITCREW_PEERS") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers"),

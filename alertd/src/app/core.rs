@@ -33,6 +33,7 @@ use crate::model::sample::Timestamp;
 use crate::notify::digest::DigestMetrics;
 use crate::notify::heartbeat::HeartbeatMetrics;
 use crate::notify::metrics::NotifyMetrics;
+use crate::notify::slack_bot::clicks::ClickMetrics;
 use crate::remote::config::RemoteWriteConfig;
 use crate::remote::forward::{Forwarding, Outlet};
 use crate::remote::metadata::Received;
@@ -78,6 +79,7 @@ pub(super) struct Core {
     pub(super) route: RouteMetrics,
     pub(super) notify: NotifyMetrics,
     pub(super) heartbeat: HeartbeatMetrics,
+    pub(super) clicks: ClickMetrics,
     pub(super) actions: ActionMetrics,
     pub(super) github: GithubMetrics,
     pub(super) digest: DigestMetrics,
@@ -152,6 +154,7 @@ impl Core {
             route: RouteMetrics::new(&mut registry),
             notify: NotifyMetrics::new(&mut registry),
             heartbeat: HeartbeatMetrics::new(&mut registry),
+            clicks: ClickMetrics::new(&mut registry),
             actions: ActionMetrics::new(&mut registry),
             github: GithubMetrics::new(&mut registry, "pitcrew_alertd"),
             digest: DigestMetrics::new(&mut registry),

@@ -17,6 +17,7 @@ use super::web;
 use crate::actions::view::PoolsView;
 use crate::actions::{self, Actions};
 use crate::api::alertmanager::{Alertmanager, Doors};
+use crate::api::slack;
 use crate::api::write::Anonymous;
 use crate::clock;
 use crate::config::Loaded;
@@ -24,6 +25,8 @@ use crate::db::history::History;
 use crate::model::alert::{ActiveAlerts, AlertState};
 use crate::model::labels::Labels;
 use crate::notify::heartbeat::{self, Proofs};
+use crate::notify::slack_bot::clicks::Clicks;
+use crate::notify::slack_bot::desk::RoutingDesk;
 use crate::notify::{self, digest};
 use crate::promql::Options;
 use crate::remote::send;
@@ -158,6 +161,15 @@ impl Generation {
             receivers: receivers.map(|receiver| receiver.name.clone()).collect(),
             doors,
         };
+        let desk = RoutingDesk { board: core.board.clone(), outbox: core.outbox.clone() };
+        let clicks = Clicks::new(
+            &loaded.notifications,
+            &settings,
+            core.outbox.clone(),
+            Arc::new(desk),
+            core.clicks.clone(),
+        );
+        sources.spawn(until_end(clicks.clone().run(stop.clone()), guard()));
         let deliver = notify::run(
             Arc::clone(&loaded.notifications),
             settings,
@@ -278,7 +290,8 @@ impl Generation {
             watching,
             (pools, command),
             alertmanager,
-        );
+        )
+        .merge(slack::routes(clicks));
         sources.spawn(until_end(engine.run(stop.clone()), guard()));
         Ok(Generation { stop, drained, failed, sources, delivery, router })
     }

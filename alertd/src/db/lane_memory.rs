@@ -22,6 +22,17 @@ pub(super) fn find(tx: &Transaction<'_>, lane: &Lane) -> rusqlite::Result<Option
         .optional()
 }
 
+/// Every lane of one integration that has a memory.
+pub(super) fn of(tx: &Transaction<'_>, integration: &str) -> rusqlite::Result<Vec<(Lane, String)>> {
+    let mut statement =
+        tx.prepare_cached("SELECT group_key, memory FROM lane_memory WHERE integration = ?1")?;
+    let rows = statement.query_map([integration], |row| {
+        let lane = Lane { group_key: row.get(0)?, integration: integration.to_owned() };
+        Ok((lane, row.get(1)?))
+    })?;
+    rows.collect()
+}
+
 /// Takes the place of what was remembered; nothing, or too much, forgets it.
 pub(super) fn replace(
     tx: &Transaction<'_>,

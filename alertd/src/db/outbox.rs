@@ -4,6 +4,7 @@
 //! `waiting` → `sending` → `delivered`, `failed` or `skipped`; `sending` is on disk before the
 //! receiver is asked, so a row found in that state at start is one whose answer was lost.
 
+mod again;
 pub mod failing;
 mod outcome;
 

@@ -113,7 +113,8 @@ struct Attachment {
     text: String,
     fields: Vec<Field>,
     footer: String,
-    ts: i64,
+    /// Seconds since 1970, as a text: so Slack's own types have it.
+    ts: String,
     mrkdwn_in: [&'static str; 1],
 }
 
@@ -178,7 +179,7 @@ fn attachment(alert: &NotifiedAlert) -> Attachment {
         text: lines.join("\n").trim().to_owned(),
         fields: fields.collect(),
         footer: format!("{} started", escape(&clip(alert.name(), MAX_FIELD))),
-        ts: alert.starts_at.0.div_euclid(1000),
+        ts: alert.starts_at.0.div_euclid(1000).to_string(),
         mrkdwn_in: ["text"],
     }
 }

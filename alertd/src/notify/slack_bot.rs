@@ -1,9 +1,14 @@
 //! Slack, by bot token: one message per alert group, changed in place, its history in its thread.
 
 mod blocks;
+mod click;
+pub mod clicks;
+pub mod desk;
 mod message;
 mod pace;
 mod reply;
+mod signature;
+mod socket;
 mod web;
 
 use std::collections::BTreeSet;
@@ -19,7 +24,6 @@ use self::message::Content;
 use self::pace::Pace;
 use self::web::{Failure, Web};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
-use crate::http_client::HttpClient;
 use crate::model::sample::Timestamp;
 use crate::route::dedup::Reason;
 use crate::route::notification::{Notification, hex};
@@ -74,12 +78,7 @@ struct Message<'a> {
 
 impl Bot {
     fn new(config: SlackBot, settings: &Settings) -> Bot {
-        let web = Web {
-            client: HttpClient::new(config.http.clone()),
-            base: config.api_url.clone(),
-            token: config.token.clone(),
-            timeout: settings.attempt_timeout,
-        };
+        let web = Web::of(&config, settings);
         let external_url = settings.external_url.clone();
         Bot { config, web, pace: Pace::default(), external_url }
     }
@@ -150,6 +149,10 @@ impl Notifier for Bot {
             // What begins anew is told anew, where people see it.
             notification.reason != Reason::First && known.channel == self.config.channel
         });
+        if known.is_none() && notification.reason == Reason::Noted {
+            // No message is there that could show it.
+            return Ok(Sent::default());
+        }
         let incident = known.as_ref().map_or(notification.at, |known| known.incident);
         let key = button_key(&notification.group_key, incident);
         let key = self.config.has_buttons().then_some(key.as_str());

@@ -21,6 +21,8 @@ pub enum Reason {
     AllResolved,
     /// Nothing changed for the repeat interval.
     Repeat,
+    /// Somebody did something about the alerts: for messages that are changed in place.
+    Noted,
 }
 
 /// A group's alerts at a flush, by hash.

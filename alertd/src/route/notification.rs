@@ -160,6 +160,10 @@ impl Remembered {
         }
     }
 
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
     /// The alert as firing until `ends_at`.
     pub fn alert(&self, ends_at: Timestamp) -> Alert {
         Alert {

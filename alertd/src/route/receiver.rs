@@ -138,6 +138,15 @@ pub fn integration_key(receiver: &str, kind: &str, index: usize) -> String {
 }
 
 impl SecretSource {
+    /// Whether both are read from the same place.
+    pub fn is_same(&self, other: &SecretSource) -> bool {
+        match (self, other) {
+            (SecretSource::Value(one), SecretSource::Value(two)) => one == two,
+            (SecretSource::File(one), SecretSource::File(two)) => one == two,
+            _ => false,
+        }
+    }
+
     pub fn read(&self) -> Result<Secret, SecretError> {
         match self {
             SecretSource::Value(secret) => Ok(secret.clone()),

@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pitcrew_alertd::api::slack;
 use pitcrew_alertd::clock;
 use pitcrew_alertd::db::Db;
 use pitcrew_alertd::db::outbox::Outbox;
 use pitcrew_alertd::model::alert::Alert;
 use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::notify::metrics::NotifyMetrics;
+use pitcrew_alertd::notify::slack_bot::clicks::{ClickMetrics, Clicks};
+use pitcrew_alertd::notify::slack_bot::desk::RoutingDesk;
 use pitcrew_alertd::notify::{self, Settings};
 use pitcrew_alertd::route::board::Board;
 use pitcrew_alertd::route::config::{self, Notifications};
@@ -21,6 +24,7 @@ use pitcrew_exporter::config::yaml;
 use pitcrew_tests::alertmanager;
 use pitcrew_tests::wait::until;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Bench {
     pub(super) alerts: mpsc::Sender<Vec<Alert>>,
     pub(super) outbox: Outbox,
+    pub(super) board: Board,
+    /// Where clicks are taken.
+    pub(super) web: String,
     registry: Registry,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -86,13 +93,22 @@ impl Bench {
         let mut tasks = JoinSet::new();
         let enrich: Enrich = Arc::new(|_| Vec::new());
         let board = Board::open(db, config.resolve_timeout, clock::now(), &mut registry).unwrap();
+        let desk = RoutingDesk { board: board.clone(), outbox: outbox.clone() };
+        let metrics = ClickMetrics::new(&mut registry);
+        let clicks = Clicks::new(&config, &settings, outbox.clone(), Arc::new(desk), metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let web = format!("http://{}", listener.local_addr().unwrap());
+        let (router, stopped) = (slack::routes(clicks.clone()), stop.clone().cancelled_owned());
+        let serve = axum::serve(listener, router).with_graceful_shutdown(stopped);
+        tasks.spawn(async move { serve.await.unwrap() });
+        tasks.spawn(clicks.run(stop.clone()));
         let metrics = RouteMetrics::new(&mut registry);
-        let routing = Routing::new(config.clone(), outbox.clone(), board, enrich, metrics);
+        let routing = Routing::new(config.clone(), outbox.clone(), board.clone(), enrich, metrics);
         tasks.spawn(routing.run(Vec::new(), inbox, stop.clone()));
         let metrics = NotifyMetrics::new(&mut registry);
         let delivery = notify::run(config, settings, outbox.clone(), metrics, stop.clone());
         tasks.spawn(async move { delivery.await.unwrap() });
-        Bench { alerts, outbox, registry, tasks, stop }
+        Bench { alerts, outbox, board, web, registry, tasks, stop }
     }
 
     /// Ends as a kill does: whatever was going on is dropped.

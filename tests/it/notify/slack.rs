@@ -9,28 +9,28 @@ use pitcrew_tests::wait::until;
 use super::bench::{Bench, firing, hundredth, resolved};
 
 const LIMIT: Duration = Duration::from_secs(20);
-const FILE: &str = "
+pub(super) const FILE: &str = "
 route: { receiver: team, group_by: [alertname], group_wait: 50ms, group_interval: 100ms }
 receivers: [ { name: team } ]
 ";
 
-fn receivers(slack: &FakeSlack, channel: &str) -> String {
+pub(super) fn receivers(slack: &FakeSlack, channel: &str) -> String {
     format!(
         "[ {{ name: team, slack_bot: {{ token: {BOT_TOKEN}, channel: '{channel}', api_url: '{}' }} }} ]",
         slack.url
     )
 }
 
-fn patient() -> Settings {
+pub(super) fn patient() -> Settings {
     Settings { attempt_timeout: Duration::from_secs(8), ..hundredth() }
 }
 
-fn host(name: &str) -> [(&str, &str); 3] {
+pub(super) fn host(name: &str) -> [(&str, &str); 3] {
     [("alertname", "RunnerOffline"), ("severity", "critical"), ("instance", name)]
 }
 
 /// What the fake refused, which nothing here expects.
-fn refused(slack: &FakeSlack) -> Vec<String> {
+pub(super) fn refused(slack: &FakeSlack) -> Vec<String> {
     slack.calls().into_iter().filter_map(|call| call.answer).filter(|word| word != "ok").collect()
 }
 

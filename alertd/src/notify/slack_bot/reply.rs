@@ -36,6 +36,10 @@ pub(super) fn reply(notification: &Notification, known: &BTreeSet<String>) -> Op
         let age = rough(notification.at.since(since));
         parts.push(format!("{} *Still firing* after {age}: {count}", sign(severity)));
     }
+    if notification.reason == Reason::Noted {
+        let (name, said) = notification.alerts.first()?.extra.last()?;
+        parts = vec![format!("👀 *{}* {}", line(name, 50), line(said, 300))];
+    }
     (!parts.is_empty()).then(|| parts.join("\n"))
 }
 

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::http_client::{HttpClient, retry_after};
 use crate::model::causes::causes;
-use crate::notify::NotifyError;
 use crate::notify::wording::clip;
+use crate::notify::{NotifyError, Settings};
 use crate::route::receiver::SecretSource;
+use crate::route::receiver::slack_bot::SlackBot;
 
 /// An answer repeats the message with everything that Slack knows of its sender.
 const MAX_ANSWER: usize = 512 * 1024;
@@ -47,6 +48,16 @@ impl From<NotifyError> for Failure {
 }
 
 impl Web {
+    /// With the bot's own token.
+    pub(super) fn of(config: &SlackBot, settings: &Settings) -> Web {
+        Web {
+            client: HttpClient::new(config.http.clone()),
+            base: config.api_url.clone(),
+            token: config.token.clone(),
+            timeout: settings.attempt_timeout,
+        }
+    }
+
     /// Calls `method` with a JSON body; the answer says `ok`.
     pub(super) async fn call(&self, method: &str, body: &impl Serialize) -> Result<Value, Failure> {
         let to = self.base.host_str().unwrap_or("Slack").to_owned();

@@ -1,0 +1,164 @@
+//! Orders from clicks, as routing understands them: acknowledgements and silences on its board.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tracing::warn;
+
+use super::click::{Order, What};
+use super::clicks::Desk;
+use crate::clock;
+use crate::db::notification_log::{Hashes, LogEntry};
+use crate::db::outbox::{Message, Outbox};
+use crate::model::labels::Fingerprint;
+use crate::model::sample::Timestamp;
+use crate::notify::wording::rough;
+use crate::route::acknowledge::Acknowledgement;
+use crate::route::board::Board;
+use crate::route::dedup::Reason;
+use crate::route::notification::{Notification, delivery_id};
+use crate::route::silence::{Condition, Silence};
+
+/// A silence that ends with its alerts ends after this time at the latest.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// When it was clicked, in milliseconds: by it the same click is known again.
+const CLICKED: &str = "slack_click";
+
+/// Routing, for who clicks.
+#[derive(Clone)]
+pub struct RoutingDesk {
+    pub board: Board,
+    pub outbox: Outbox,
+}
+
+#[async_trait]
+impl Desk for RoutingDesk {
+    async fn carry_out(&self, order: Order) -> Result<(), String> {
+        let now = clock::now();
+        let (name, said) = match order.what {
+            What::Acknowledge => ("acknowledged", self.acknowledge(&order, now).await?),
+            What::Silence(length) => ("silenced", self.silence(&order, length, now).await?),
+        };
+        // The same click again: it stands in the message already.
+        let Some(said) = said else { return Ok(()) };
+        let lane = order.lane.clone();
+        let change = move |entry: &LogEntry, payload: &str| {
+            let last = serde_json::from_str::<Notification>(payload).ok()?;
+            let notification = noted(last, &order.alerts, name, &said, now);
+            let id = delivery_id(&order.lane, entry.sequence + 1, &notification);
+            let payload = serde_json::to_string(&notification).ok()?;
+            let message = Message { delivery_id: id, payload, fired_at: None, repeat: false };
+            (!notification.alerts.is_empty()).then_some(message)
+        };
+        // What was ordered is done; the message shows it at its next change all the same.
+        match self.outbox.tell_again(lane, now, change).await {
+            Ok(_) => {}
+            Err(error) => warn!(%error, "message in Slack not brought up to date"),
+        }
+        Ok(())
+    }
+}
+
+impl RoutingDesk {
+    /// What is shown of it; `None` when all of them were acknowledged by this person before.
+    async fn acknowledge(&self, order: &Order, now: Timestamp) -> Result<Option<String>, String> {
+        let Some(view) = self.board.view() else { return Err("Pitcrew is starting.".to_owned()) };
+        let hashes = order.alerts.iter().filter_map(|text| u64::from_str_radix(text, 16).ok());
+        let alerts: Vec<_> =
+            hashes.filter_map(|hash| Some((hash, view.alert(Fingerprint(hash), now)?))).collect();
+        if alerts.is_empty() {
+            return Err("None of these alerts fires any longer.".to_owned());
+        }
+        let entries: Vec<_> = {
+            let known = self.board.acknowledged();
+            let new = alerts.iter().filter(|(hash, alert)| {
+                let same = |entry: &Arc<Acknowledgement>| entry.owner == order.by;
+                !known.of(Fingerprint(*hash), alert).is_some_and(same)
+            });
+            new.map(|(hash, alert)| Acknowledgement {
+                fingerprint: Fingerprint(*hash).to_string(),
+                labels: alert.labels.to_map(),
+                owner: order.by.clone(),
+                note: String::new(),
+                signed_in: None,
+                at: order.at,
+                starts_at: alert.starts_at,
+            })
+            .collect()
+        };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        self.board.acknowledge(entries).await.map_err(|error| error.to_string())?;
+        Ok(Some(order.by.clone()))
+    }
+
+    async fn silence(
+        &self,
+        order: &Order,
+        length: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<String>, String> {
+        if order.labels.is_empty() {
+            let why = "These alerts have no label in common: silence them one by one.";
+            return Err(why.to_owned());
+        }
+        let matchers: Vec<_> =
+            order.labels.iter().map(|(name, value)| equal(name, value)).collect();
+        let known = {
+            let silences = self.board.silences();
+            let same = |one: &&Arc<Silence>| {
+                one.matchers == matchers
+                    && one.ends_at > now
+                    && one.annotations.contains_key(CLICKED)
+            };
+            silences.iter().find(same).map(|one| Silence::clone(one))
+        };
+        let clicked = |one: &Silence| one.annotations.get(CLICKED)?.parse::<i64>().ok();
+        if known.as_ref().and_then(clicked).is_some_and(|before| before >= order.at.0) {
+            return Ok(None);
+        }
+        let wanted = Silence {
+            id: known.as_ref().map(|one| one.id.clone()).unwrap_or_default(),
+            matchers,
+            starts_at: known.as_ref().map_or(now, |one| one.starts_at),
+            ends_at: order.at.plus(length.unwrap_or(LONGEST)),
+            updated_at: now,
+            created_by: order.by.clone(),
+            signed_in: None,
+            comment: "from Slack".to_owned(),
+            annotations: BTreeMap::from([(CLICKED.to_owned(), order.at.0.to_string())]),
+            ends_with_alert: length.is_none(),
+        };
+        self.board.silence(wanted).await.map_err(|error| error.to_string())?;
+        Ok(Some(match length {
+            Some(length) => format!("for {} by {}", rough(length), order.by),
+            None => format!("until resolved by {}", order.by),
+        }))
+    }
+}
+
+fn equal(name: &str, value: &str) -> Condition {
+    Condition { name: name.to_owned(), value: value.to_owned(), is_regex: false, is_equal: true }
+}
+
+/// The last notification with what somebody did to its alerts that still fire.
+fn noted(
+    last: Notification,
+    alerts: &Hashes,
+    name: &str,
+    said: &str,
+    now: Timestamp,
+) -> Notification {
+    let mut notification = Notification { reason: Reason::Noted, at: now, ..last };
+    notification
+        .alerts
+        .retain(|alert| alert.ends_at.is_none() && alerts.contains(&alert.fingerprint));
+    for alert in &mut notification.alerts {
+        alert.extra.retain(|(known, _)| known != name);
+        alert.extra.push((name.to_owned(), said.to_owned()));
+    }
+    notification
+}
