@@ -73,19 +73,30 @@ fn body(
     made.expect("maps with text as keys always serialize")
 }
 
-/// An incoming webhook says `ok`; Slack's other addresses say in JSON what they think of it.
+/// An incoming webhook says `ok`, or in one word what is wrong; Slack's other addresses say in JSON
+/// what they think of it. A status of 200 alone says nothing.
 fn judge(answer: &str) -> Result<(), NotifyError> {
     let value: Value = serde_json::from_str(answer).unwrap_or_default();
-    if value.get("ok").and_then(Value::as_bool) != Some(false) {
-        return Ok(());
-    }
-    let to = "Slack".to_owned();
-    let answer = clip(value.get("error").and_then(Value::as_str).unwrap_or("not ok"), 100);
-    match answer.as_str() {
-        "ratelimited" | "rate_limited" | "internal_error" | "service_unavailable" => {
+    let word = match value.get("ok").and_then(Value::as_bool) {
+        Some(true) => return Ok(()),
+        Some(false) => value.get("error").and_then(Value::as_str).unwrap_or("not_ok"),
+        None if answer.trim() == "ok" => return Ok(()),
+        None => answer.trim(),
+    };
+    let (to, answer) = ("Slack".to_owned(), clip(word, 100));
+    match word {
+        "ratelimited" | "rate_limited" | "rollup_error" | "service_unavailable" => {
             Err(NotifyError::Busy { to, answer, retry_after: None })
         }
-        _ => Err(NotifyError::Refused { to, answer }),
+        // Slack says that part of it may have happened.
+        "internal_error" | "fatal_error" | "request_timeout" => {
+            Err(NotifyError::NoAnswer { to, cause: answer })
+        }
+        _ if !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_') => {
+            Err(NotifyError::Refused { to, answer })
+        }
+        // A proxy's page, say. It is not shown: it may repeat the URL, which is a secret.
+        _ => Err(NotifyError::NoAnswer { to, cause: "it said something else than ok".to_owned() }),
     }
 }
 
@@ -248,10 +259,31 @@ pub(super) mod tests {
 
     #[test]
     fn answers() {
-        assert!(judge("ok").is_ok() && judge("").is_ok() && judge("{\"ok\":true}").is_ok());
-        let error = judge("{\"ok\":false,\"error\":\"channel_not_found\"}");
-        assert!(matches!(error, Err(NotifyError::Refused { .. })));
-        let error = judge("{\"ok\":false,\"error\":\"ratelimited\"}");
-        assert!(matches!(error, Err(NotifyError::Busy { .. })));
+        // What it says | later (l), perhaps taken (p), never (n), taken (t)
+        for (answer, want) in [
+            ("ok", 't'),
+            ("ok\n", 't'),
+            (r#"{"ok":true}"#, 't'),
+            ("", 'p'),
+            ("<html>/services/T0/B0/hunter2", 'p'),
+            (r#"{"ok":"yes"}"#, 'p'),
+            (r#"{"ok":false}"#, 'n'),
+            (r#"{"ok":false,"error":"channel_not_found"}"#, 'n'),
+            (r#"{"ok":false,"error":"ratelimited"}"#, 'l'),
+            (r#"{"ok":false,"error":"internal_error"}"#, 'p'),
+            ("no_text", 'n'),
+            ("rollup_error", 'l'),
+        ] {
+            let found = judge(answer);
+            let text = found.as_ref().map_or_else(ToString::to_string, |()| String::new());
+            let kind = match found {
+                Ok(()) => 't',
+                Err(NotifyError::Busy { .. }) => 'l',
+                Err(NotifyError::NoAnswer { .. }) => 'p',
+                Err(_) => 'n',
+            };
+            assert_eq!(kind, want, "{answer}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 }
