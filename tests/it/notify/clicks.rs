@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pitcrew_alertd::clock;
 use pitcrew_tests::fake_slack::{APP_TOKEN, BOT_TOKEN, Click, FakeSlack, Message};
+use pitcrew_tests::process::tls;
 use pitcrew_tests::wait::until;
 use serde_json::{Value, json};
 
@@ -23,9 +24,14 @@ fn receivers(slack: &FakeSlack, keys: &str) -> String {
     )
 }
 
-/// Seconds since 1970, so many from now, as Slack writes them.
-fn moment(from_now: i64) -> String {
-    format!("{}.000100", clock::now().0.div_euclid(1000) + from_now)
+/// Now, in seconds since 1970.
+fn now() -> i64 {
+    clock::now().0.div_euclid(1000)
+}
+
+/// A moment as Slack writes it.
+fn moment(seconds: i64) -> String {
+    format!("{seconds}.000100")
 }
 
 fn click<'a>(user: &'a str, action: &'a str, at: &'a str) -> Click<'a> {
@@ -55,7 +61,8 @@ async fn over_socket_mode() {
     assert!(message.buttons().iter().any(|id| id == ACKNOWLEDGE), "{:?}", message.buttons());
 
     // Somebody else may look, and nothing more.
-    let at = moment(0);
+    let base = now();
+    let at = moment(base);
     slack.deliver(&slack.payload(ts, &click("U2", ACKNOWLEDGE, &at))).await;
     until(LIMIT, "the other is told so", async || slack.ephemeral().len() == 1).await;
     let said = slack.ephemeral().remove(0);
@@ -77,7 +84,7 @@ async fn over_socket_mode() {
 
     // Once more, as Slack may send it, and as the person may click it: nothing more happens.
     slack.deliver(&payload).await;
-    let later = moment(1);
+    let later = moment(base + 1);
     slack.deliver(&slack.payload(ts, &click("U1", ACKNOWLEDGE, &later))).await;
     quiet(&bench).await;
     assert_eq!((slack.messages()[0].edits, slack.replies(ts).len()), (1, 1));
@@ -98,10 +105,10 @@ async fn over_socket_mode() {
         assert_eq!(labels, ["alertname", "severity"], "what both alerts share");
         assert_eq!(silence.created_by, "slack:U3 (ann)");
     }
-    let later = moment(2);
+    let later = moment(base + 2);
     slack.deliver(&slack.payload(ts, &click("U3", SILENCE, &later))).await;
     assert_eq!(ends(&bench), [first[0] + 2000]);
-    slack.deliver(&slack.payload(ts, &click("U1", UNTIL_RESOLVED, &moment(3)))).await;
+    slack.deliver(&slack.payload(ts, &click("U1", UNTIL_RESOLVED, &moment(base + 3)))).await;
     assert!(bench.board.silences().iter().all(|silence| silence.ends_with_alert));
     quiet(&bench).await;
 
@@ -122,7 +129,7 @@ async fn over_socket_mode() {
     slack.deliver(&payload).await;
 
     // After the end a button of the old message does nothing, and says so.
-    let again = slack.payload(ts, &click("U1", ACKNOWLEDGE, &moment(4)));
+    let again = slack.payload(ts, &click("U1", ACKNOWLEDGE, &moment(base + 4)));
     bench.send(vec![resolved(&firing(&host("a"))), resolved(&firing(&host("b")))]).await;
     until(LIMIT, "it is over", async || slack.messages()[0].words().contains('✅')).await;
     assert!(!slack.messages()[0].buttons().iter().any(|id| id == ACKNOWLEDGE));
@@ -141,16 +148,17 @@ async fn by_signed_request() {
     let receivers = receivers(&slack, "signing_secret: shhh");
     let bench = Bench::start_with(folder.path(), FILE, &receivers, patient()).await;
     let message = told(&slack, &bench, &["a"]).await;
+    tls();
     let client = reqwest::Client::new();
     let url = format!("{}/slack/interactivity", bench.web);
-    let now = clock::now().0.div_euclid(1000);
+    let now = now();
     let post = async |secret: &str, payload: &Value, at: i64| {
         let (headers, body) = FakeSlack::signed(secret, payload, at);
         let request = client.post(&url).body(body);
         let request = headers.into_iter().fold(request, |to, (name, value)| to.header(name, value));
         request.send().await.unwrap().status().as_u16()
     };
-    let at = moment(0);
+    let at = moment(now);
     let good = slack.payload(&message.ts, &click("U1", ACKNOWLEDGE, &at));
     let other = slack.payload(&message.ts, &click("U2", ACKNOWLEDGE, &at));
     for (case, secret, payload, at, want) in [

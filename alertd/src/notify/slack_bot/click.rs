@@ -118,7 +118,7 @@ pub(super) fn read(payload: &str, now: Timestamp) -> Result<Option<Click>, serde
 }
 
 fn what(action: &Action) -> Option<What> {
-    let hours = |hours| What::Silence(Some(Duration::from_secs(hours * 3600)));
+    let hours = |hours: u64| What::Silence(Some(Duration::from_secs(hours * 3600)));
     match action.action_id.as_str() {
         ACKNOWLEDGE => Some(What::Acknowledge),
         SILENCE_1H => Some(hours(1)),
@@ -189,7 +189,7 @@ mod tests {
             let click = read(&payload(kind, action, at), now).unwrap();
             let found = click.as_ref().map(|click| (click.what, click.at.0));
             assert_eq!(found, want, "{kind} {action} {at}");
-            for click in click {
+            if let Some(click) = click {
                 assert_eq!(
                     (&*click.key, &*click.user, &*click.by),
                     ("k.1", "U1", "slack:U1 (ann )")
