@@ -10,4 +10,3 @@ mod issues;
 mod mail;
 mod services;
 mod slack;
-mod types;
