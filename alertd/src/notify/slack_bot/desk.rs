@@ -75,7 +75,7 @@ impl RoutingDesk {
             let known = self.board.acknowledged();
             let new = alerts.iter().filter(|(hash, alert)| {
                 let same = |entry: &Arc<Acknowledgement>| entry.owner == order.by;
-                !known.of(Fingerprint(*hash), alert).is_some_and(same)
+                !known.of(Fingerprint(*hash), alert.starts_at).is_some_and(same)
             });
             new.map(|(hash, alert)| Acknowledgement {
                 fingerprint: Fingerprint(*hash).to_string(),
