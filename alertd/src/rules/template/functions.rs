@@ -1,9 +1,10 @@
 //! The functions that alert templates may call: Prometheus' list.
 
-use std::cmp::Ordering;
+use std::cmp;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gotmpl::{FuncMap, TemplateError, Value};
 use pitcrew_exporter::config::duration;
@@ -12,10 +13,14 @@ use regex::Regex;
 use super::humanize;
 use super::number;
 use super::syntax::PRINT;
-use super::values::{equal, float, order, print, print_all, print_line, printf, text};
-use super::{QueryFn, graph_link, table_link};
+use super::values::{equal, float, is_deep, order, print, print_all, print_line, printf, text};
+use super::{MAX_OUTPUT, QueryFn, graph_link, table_link};
 use crate::model::labels::Labels;
+use crate::model::pattern;
 use crate::model::sample::Timestamp;
+
+/// Queries of all templates of one alert together.
+const MAX_QUERIES: usize = 1000;
 
 type Outcome = Result<Value, TemplateError>;
 type Function = fn(&[Value]) -> Outcome;
@@ -40,7 +45,10 @@ const PURE: &[(&str, usize, Function)] = &[
     ("humanizeDuration", 1, |args| Ok(string(humanize::duration(float(&args[0])?)))),
     ("humanizePercentage", 1, |args| Ok(string(humanize::percentage(float(&args[0])?)))),
     ("humanizeTimestamp", 1, |args| timestamp(&args[0])),
-    ("toTime", 1, |args| timestamp(&args[0])),
+    ("toTime", 1, |args| match float(&args[0])? {
+        seconds if seconds.is_finite() => timestamp(&args[0]),
+        _ => Err(TemplateError::Exec("value is NaN or Inf".to_owned())),
+    }),
     ("toDuration", 1, |args| Ok(string(number::duration(float(&args[0])?)))),
     ("parseDuration", 1, |args| parse_duration(argument(args, 0)?)),
     ("title", 1, |args| Ok(string(title(argument(args, 0)?)))),
@@ -65,6 +73,9 @@ const PURE: &[(&str, usize, Function)] = &[
 const VARIADIC: &[(&str, Function)] = &[
     ("eq", |args| {
         let [first, rest @ ..] = args else { return Err(wrong_count("eq", 2, 0)) };
+        if rest.is_empty() {
+            return Err(TemplateError::Exec("missing argument for comparison".to_owned()));
+        }
         for other in rest {
             if equal(first, other)? {
                 return Ok(Value::Bool(true));
@@ -73,17 +84,22 @@ const VARIADIC: &[(&str, Function)] = &[
         Ok(Value::Bool(false))
     }),
     ("args", |args| {
+        if args.iter().any(is_deep) {
+            return Err(TemplateError::Exec("arguments are nested too deep".to_owned()));
+        }
         let named =
             args.iter().enumerate().map(|(at, arg)| (format!("arg{at}").into(), arg.clone()));
         Ok(Value::Map(Arc::new(named.collect())))
     }),
     ("printf", |args| Ok(string(printf(args)?))),
+    ("html", |args| Ok(string(html(&joined(args))))),
+    ("urlquery", |args| Ok(string(gotmpl::url_encode(&joined(args))))),
     ("print", |args| Ok(string(print_all(args)))),
     ("println", |args| Ok(string(print_line(args)))),
 ];
 
 /// Functions of the template language itself that the crate implements as Go does.
-const LANGUAGE: &[&str] = &["and", "or", "index", "slice", "call", "html", "js", "urlquery"];
+const LANGUAGE: &[&str] = &["and", "or", "index", "slice", "call", "js"];
 
 /// Functions whose answer depends on where and when the template is expanded.
 const BOUND: &[&str] = &["query", "now", "externalURL", "pathPrefix"];
@@ -105,25 +121,44 @@ pub(crate) fn fixed() -> FuncMap {
                 if args.len() != count {
                     return Err(wrong_count(name, count, args.len()));
                 }
-                function(args).map_err(|error| calling(name, error))
+                function(args).and_then(bounded).map_err(|error| calling(name, error))
             }),
         );
     }
     for &(name, function) in VARIADIC {
         functions.insert(
             name.to_owned(),
-            Arc::new(move |args: &[Value]| function(args).map_err(|error| calling(name, error))),
+            Arc::new(move |args: &[Value]| {
+                function(args).and_then(bounded).map_err(|error| calling(name, error))
+            }),
         );
     }
     functions
 }
 
+/// A text that is doubled again and again must not fill the memory before it is printed.
+fn bounded(value: Value) -> Outcome {
+    match &value {
+        Value::String(text) if text.len() > MAX_OUTPUT => {
+            Err(TemplateError::Exec(format!("result is longer than {MAX_OUTPUT} bytes")))
+        }
+        _ => Ok(value),
+    }
+}
+
 /// What one expansion brings along.
 pub(super) fn bound(query: QueryFn, now: Timestamp, external_url: &str) -> FuncMap {
     let mut functions = FuncMap::new();
+    let left = AtomicUsize::new(MAX_QUERIES);
     functions.insert(
         "query".to_owned(),
         Arc::new(move |args: &[Value]| {
+            // Counts down to zero and stays there.
+            let one = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            if one.is_err() {
+                let message = format!("more than {MAX_QUERIES} queries");
+                return Err(calling("query", TemplateError::Exec(message)));
+            }
             let found = query(argument(args, 0)?)
                 .map_err(|error| calling("query", TemplateError::Exec(error)))?;
             Ok(Value::List(found.iter().map(|(labels, value)| sample(labels, *value)).collect()))
@@ -175,11 +210,11 @@ fn wrong_count(name: &str, want: usize, got: usize) -> TemplateError {
 
 /// NaN is less than nothing, so Go's `gt` and `ge`, the opposites of `le` and `lt`, hold for it.
 fn less(args: &[Value]) -> Result<bool, TemplateError> {
-    Ok(order(&args[0], &args[1])? == Some(Ordering::Less))
+    Ok(order(&args[0], &args[1])? == Some(cmp::Ordering::Less))
 }
 
 fn less_or_equal(args: &[Value]) -> Result<bool, TemplateError> {
-    Ok(matches!(order(&args[0], &args[1])?, Some(Ordering::Less | Ordering::Equal)))
+    Ok(matches!(order(&args[0], &args[1])?, Some(cmp::Ordering::Less | cmp::Ordering::Equal)))
 }
 
 fn length(value: &Value) -> Outcome {
@@ -237,12 +272,37 @@ fn timestamp(value: &Value) -> Outcome {
         let message = format!("{seconds} cannot be represented as a time");
         return Err(TemplateError::Exec(message));
     }
-    Ok(string(number::time(Timestamp::from_seconds(seconds))))
+    // Prometheus cuts off what is finer than a millisecond.
+    Ok(string(number::time(Timestamp((seconds * 1e9) as i64 / 1_000_000))))
 }
 
 fn parse_duration(text: &str) -> Outcome {
     let time = duration::parse(text).map_err(|error| TemplateError::Exec(error.to_string()))?;
     Ok(Value::Float(time.as_secs_f64()))
+}
+
+/// What Go's escaping functions make of their arguments: the only text as it is, else all printed.
+fn joined(args: &[Value]) -> String {
+    match args {
+        [one] => print(one),
+        all => print_all(all),
+    }
+}
+
+fn html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\0' => escaped.push('\u{fffd}'),
+            char => escaped.push(char),
+        }
+    }
+    escaped
 }
 
 /// The first letter of each word in upper case, the rest as it was.
@@ -254,7 +314,7 @@ fn title(text: &str) -> String {
             true => titled.push(char),
             false => titled.extend(char.to_uppercase()),
         }
-        inside = char.is_alphanumeric() || char == '\'' || char == '_';
+        inside = char.is_alphanumeric() || char == '_';
     }
     titled
 }
@@ -281,10 +341,11 @@ fn strip_domain(text: &str) -> String {
     let first = host.split('.').next().unwrap_or(host);
     match port {
         "" => first.to_owned(),
+        port if first.contains([':', '%']) => format!("[{first}]:{port}"),
         port => format!("{first}:{port}"),
     }
 }
 
 fn regex(pattern: &str) -> Result<Regex, TemplateError> {
-    Regex::new(pattern).map_err(|error| TemplateError::Exec(error.to_string()))
+    Regex::new(&pattern::translate(pattern)).map_err(|error| TemplateError::Exec(error.to_string()))
 }

@@ -32,10 +32,10 @@ pub(crate) fn parse(
             let message = format!("template {:?} is defined twice", define.name);
             return Err(SyntaxError { line: define.pos.line, message });
         }
-        Walk { knows, scope: vec!["$".to_owned()] }.list(&mut define.body)?;
+        Walk { knows, scope: vec!["$".to_owned()], ranges: 0 }.list(&mut define.body)?;
     }
     let scope = variables.iter().map(|name| (*name).to_owned()).chain(["$".to_owned()]).collect();
-    Walk { knows, scope }.list(&mut body)?;
+    Walk { knows, scope, ranges: 0 }.list(&mut body)?;
     Ok((body, defines))
 }
 
@@ -53,6 +53,8 @@ struct Walk<'a> {
     knows: &'a dyn Fn(&str) -> bool,
     /// Declared variables, innermost last; a block takes its own away when it ends.
     scope: Vec<String>,
+    /// Ranges around the node.
+    ranges: usize,
 }
 
 impl Walk<'_> {
@@ -74,7 +76,17 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
-            Node::If(branch) | Node::With(branch) | Node::Range(branch) => self.branch(branch),
+            Node::If(branch) | Node::With(branch) => self.branch(branch),
+            Node::Range(branch) => {
+                self.ranges += 1;
+                let outcome = self.branch(branch);
+                self.ranges -= 1;
+                outcome
+            }
+            Node::Break(pos) | Node::Continue(pos) if self.ranges == 0 => {
+                let message = "{{break}} or {{continue}} outside {{range}}".to_owned();
+                Err(SyntaxError { line: pos.line, message })
+            }
             Node::Template(call) => call.pipe.as_mut().map_or(Ok(()), |pipe| self.pipe(pipe)),
             Node::List(list) => self.list(list),
             Node::Define(_) | Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),

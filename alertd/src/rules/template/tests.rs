@@ -151,6 +151,31 @@ fn functions_as_in_prometheus() {
     }
 }
 
+/// Each as Debian's promtool expands it.
+#[test]
+fn edges_as_in_promtool() {
+    for (text, want) in [
+        ("{{ humanizeTimestamp 0.9999 }}", "1970-01-01 00:00:00.999 +0000 UTC"),
+        ("{{ toTime 0.0015 }}", "1970-01-01 00:00:00.001 +0000 UTC"),
+        ("{{ title \"o'neil x-y_z\" }}", "O'Neil X-Y_z"),
+        ("{{ stripDomain \"[fe80::1%eth0]:9\" }}", "[fe80::1%eth0]:9"),
+        ("{{ reReplaceAll \"\\\\w+\" \"<$0>\" \"\u{e9} a\" }}", "\u{e9} <a>"),
+        ("{{ html 5 \"<\" }}{{ html \"<a href='x'>\" }}", "5&lt;&lt;a href=&#39;x&#39;&gt;"),
+        ("{{ urlquery \"a b\" \"c&d\" }}", "a+bc%26d"),
+        (
+            "{{ printf \"%.2f|%8.1f|%-6.1f|\" (query \"ii\" | first | value) (query \"ii\" | first | value) (query \"nn\" | first | value) }}",
+            "+Inf|    +Inf|NaN   |",
+        ),
+        ("{{ printf \"%T %T %T\" 1.5 \"a\" $labels }}", "float64 string map[string]string"),
+        ("{{ printf \"5%\" }}", "5%!(NOVERB)"),
+    ] {
+        assert_eq!(expand(text), want, "{text}");
+    }
+    for text in ["{{ toTime \"Inf\" }}", "{{ eq 1 }}"] {
+        assert!(expand(text).starts_with("<error expanding template"), "{text}");
+    }
+}
+
 #[test]
 fn a_failing_template_costs_its_text_only() {
     for (text, cause) in [
@@ -175,6 +200,14 @@ fn a_failing_template_costs_its_text_only() {
             "recursion limit exceeded",
         ),
         ("{{ reReplaceAll \"(\" \"a\" \"b\" }}", "error calling reReplaceAll"),
+        ("{{ range 5000 }}{{ $x := query \"q\" }}{{ end }}", "more than 1000 queries"),
+        (
+            "{{ $x := \"abcdefgh\" }}{{ range 100 }}{{ $x = printf \"%s%s\" $x $x }}{{ end }}",
+            "result is longer than 65536 bytes",
+        ),
+        ("{{ $x := 1 }}{{ range 90000 }}{{ $x = args $x }}{{ end }}", "nested too deep"),
+        ("{{ printf \"%1000000000d\" 1 }}", "width or precision is too large"),
+        ("{{ printf \"%*d\" 1000000000 1 }}", "width or precision is too large"),
         ("{{ humanizeTimestamp 1e30 }}", "cannot be represented as a time"),
     ] {
         let got = expand(text);
@@ -198,6 +231,8 @@ fn wrong_templates_are_refused_when_parsed() {
         ("{{ \"a }}", 1, "unterminated"),
         ("{{ .Value", 1, "unclosed action"),
         ("{{ | }}", 1, ""),
+        ("a\n{{ break }}", 2, "outside {{range}}"),
+        ("{{ range query \"q\" }}{{ end }}{{ continue }}", 1, "outside {{range}}"),
         ("{{ if (nope) }}{{ end }}", 1, "function \"nope\" not defined"),
         ("{{define \"a\"}}1{{end}}{{define \"a\"}}2{{end}}", 1, "defined twice"),
     ] {

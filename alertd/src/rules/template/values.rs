@@ -7,22 +7,63 @@ use gotmpl::{TemplateError, Value};
 
 use super::number;
 
-/// What an action prints: an absent label is the empty string, a float is written as Go does.
+/// Lists and maps within one another.
+const MAX_NESTED: usize = 8;
+/// Values in them that are looked at.
+const MAX_LOOKED_AT: usize = 100_000;
+
+/// What an action prints: an absent label is the empty string, a float is written as Go does. No
+/// longer than an output may be, and a little.
 pub(crate) fn print(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, &mut text);
+    text
+}
+
+fn write(value: &Value, out: &mut String) {
+    if out.len() > super::MAX_OUTPUT {
+        return;
+    }
     match value {
-        Value::Nil => String::new(),
-        Value::Float(float) => number::shortest(*float),
+        Value::Nil => {}
+        Value::Float(float) => out.push_str(&number::shortest(*float)),
         Value::List(items) => {
-            let items: Vec<String> = items.iter().map(print).collect();
-            format!("[{}]", items.join(" "))
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { " " } else { "" });
+                write(item, out);
+            }
+            out.push(']');
         }
         Value::Map(pairs) => {
-            let pairs: Vec<String> =
-                pairs.iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
-            format!("map[{}]", pairs.join(" "))
+            out.push_str("map[");
+            for (at, (key, value)) in pairs.iter().enumerate() {
+                out.push_str(if at > 0 { " " } else { "" });
+                out.push_str(key);
+                out.push(':');
+                write(value, out);
+            }
+            out.push(']');
         }
-        other => other.to_string(),
+        other => out.push_str(&other.to_string()),
     }
+}
+
+/// Whether lists and maps hold one another deeper than anything needs: what prints and drops them
+/// is recursive.
+pub(crate) fn is_deep(value: &Value) -> bool {
+    fn within(value: &Value, left: usize, looks: &mut usize) -> bool {
+        if left == 0 || *looks == 0 {
+            return false;
+        }
+        *looks -= 1;
+        match value {
+            Value::List(items) => items.iter().all(|item| within(item, left - 1, looks)),
+            Value::Map(pairs) => pairs.values().all(|value| within(value, left - 1, looks)),
+            _ => true,
+        }
+    }
+    !within(value, MAX_NESTED, &mut { MAX_LOOKED_AT })
 }
 
 /// Go's `print`: a space between two operands when neither is a string.
@@ -48,6 +89,9 @@ pub(crate) fn print_line(args: &[Value]) -> String {
 
 /// Go's `printf`, by the crate's own once it gets arguments that it prints right.
 pub(crate) fn printf(args: &[Value]) -> Result<String, TemplateError> {
+    if asks_for_too_much(args) {
+        return Err(TemplateError::Exec("width or precision is too large".to_owned()));
+    }
     let at = Pos::new(0, 1);
     let literals = prepare_printf(args).into_iter().map(|arg| match arg {
         Value::String(text) => Expr::String(at, text),
@@ -67,6 +111,17 @@ pub(crate) fn printf(args: &[Value]) -> Result<String, TemplateError> {
     Ok(text)
 }
 
+/// Whether a width or precision is longer than any output may be.
+fn asks_for_too_much(args: &[Value]) -> bool {
+    let Some(Value::String(format)) = args.first() else { return false };
+    let digits = |c: char| c.is_ascii_digit();
+    let written = format.split(|c| !digits(c)).any(|run| run.len() > 5);
+    let most = super::MAX_OUTPUT as i64;
+    let given = format.contains('*')
+        && args.iter().any(|arg| matches!(arg, Value::Int(int) if int.abs() > most));
+    written || given
+}
+
 /// Rewrites what the crate's `printf` gets wrong into what it gets right: floats under `%v` and
 /// under integer verbs, and absent labels. Formats that pick or size by argument are left alone.
 fn prepare_printf(args: &[Value]) -> Vec<Value> {
@@ -84,13 +139,14 @@ fn prepare_printf(args: &[Value]) -> Vec<Value> {
         if char != '%' {
             continue;
         }
-        let mut plain = true;
+        let (mut plain, flags_at, mut ended) = (true, written.len(), false);
         for char in chars.by_ref() {
             if matches!(char, '0'..='9' | '.' | '+' | '-' | '#' | ' ') {
                 plain &= !matches!(char, '+' | '#' | ' ' | '.');
                 written.push(char);
                 continue;
             }
+            ended = true;
             if char == '%' {
                 written.push(char);
                 break;
@@ -101,6 +157,16 @@ fn prepare_printf(args: &[Value]) -> Vec<Value> {
             };
             let replaced = match (char, float) {
                 ('v', Some(float)) if plain => Some(number::shortest(float)),
+                ('e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'v', Some(float)) if !float.is_finite() => {
+                    // Neither digits nor zeros in front of them; the width stays.
+                    let flags: String = written.drain(flags_at..).collect();
+                    let flags = flags.split('.').next().unwrap_or("");
+                    let left = if flags.contains('-') { "-" } else { "" };
+                    written.push_str(left);
+                    written.push_str(flags.trim_start_matches(['+', '-', '#', ' ', '0']));
+                    Some(number::shortest(float))
+                }
+                ('T', _) if plain => args.get(at).map(|arg| go_type(arg).to_owned()),
                 ('d' | 'c' | 'o' | 'q' | 'U', Some(float)) => {
                     Some(format!("%!{char}(float64={})", number::shortest(float)))
                 }
@@ -116,9 +182,24 @@ fn prepare_printf(args: &[Value]) -> Vec<Value> {
             at += 1;
             break;
         }
+        if !ended {
+            written.push_str("%!(NOVERB)");
+        }
     }
     args[0] = Value::String(written.into());
     args
+}
+
+/// What Go calls the type of a value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Nil | Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Int(_) | Value::Uint(_) => "int",
+        Value::Float(_) => "float64",
+        Value::Map(_) => "map[string]string",
+        _ => "template.queryResult",
+    }
 }
 
 /// Go's `eq` of two values: an error when their kinds differ.
