@@ -8,3 +8,5 @@ echo "## The metrics engine beside Prometheus"
 cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine
 echo "## Rules"
 cargo run --quiet --release --locked -p pitcrew-tests --bin bench-rules
+echo "## Alerts beside Prometheus and Alertmanager"
+cargo run --quiet --release --locked -p pitcrew-tests --bin bench-alerts

@@ -13,6 +13,7 @@ pub mod alertmanager;
 pub mod digest;
 pub mod discord;
 pub mod email;
+mod error;
 pub mod github_issue;
 pub mod heartbeat;
 pub mod http;
@@ -28,18 +29,19 @@ mod mrkdwn;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use pitcrew_exporter::clock::monotonic;
 use pitcrew_exporter::config::duration;
 use pitcrew_exporter::github::Github;
-use pitcrew_exporter::secret::SecretError;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+pub use self::error::NotifyError;
 use self::metrics::NotifyMetrics;
 use crate::clock;
 use crate::db::lane_memory::MAX_MEMORY;
@@ -154,32 +156,13 @@ impl Default for Settings {
     }
 }
 
-/// Why an attempt did not succeed; the name of the receiver's host is all it tells of a URL.
-#[derive(Debug, thiserror::Error)]
-pub enum NotifyError {
-    #[error("cannot set up {what}: {cause}")]
-    Setup { what: &'static str, cause: String },
-    #[error("no secret to send with: {0}")]
-    Secret(#[from] SecretError),
-    /// It was not asked, so it has not taken the notification.
-    #[error("cannot reach {to}: {cause}")]
-    Unreachable { to: String, cause: String },
-    /// It was asked, and may have taken the notification.
-    #[error("no answer from {to}: {cause}")]
-    NoAnswer { to: String, cause: String },
-    /// It says that it did not take the notification now.
-    #[error("{to} is not ready: {answer}")]
-    Busy { to: String, answer: String, retry_after: Option<Duration> },
-    /// It says that it never will.
-    #[error("{to} refused: {answer}")]
-    Refused { to: String, answer: String },
-}
-
 /// Longest wait that a receiver's Retry-After is obeyed for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How often old rows are forgotten; also the longest sleep, in case the wall clock jumped.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How often what waits is counted while deliveries go on.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Attempts under way at the stop may take this long to finish.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Between two tries to write down what a receiver answered.
@@ -212,7 +195,7 @@ pub async fn run(
     let worker = Worker { settings, outbox, metrics, stop: stop.clone() };
     let (mut running, mut owners) = (JoinSet::new(), HashMap::new());
     let mut busy: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut prune = time::interval(PRUNE_EVERY);
+    let (mut prune, mut counted) = (time::interval(PRUNE_EVERY), monotonic());
     loop {
         // What is due by now is claimed below; what comes due later is what to sleep for.
         let now = clock::now();
@@ -225,14 +208,22 @@ pub async fn run(
                 owners.insert(task.id(), key.as_str());
             }
         }
-        let sleep = worker.time_to_next(now).await;
+        let mut sleep = worker.time_to_next(now).await;
+        // With much to do the depth is counted now and then, not for each delivery.
+        match running.is_empty() || counted.elapsed() >= COUNT_EVERY {
+            true => counted = worker.count().await,
+            false => sleep = sleep.min(COUNT_EVERY),
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = worker.outbox.added() => {}
             Some(done) = running.join_next_with_id() => {
-                let id = done.map_or_else(|error| error.id(), |(id, ())| id);
-                if let Some(count) = owners.remove(&id).and_then(|key| busy.get_mut(key)) {
-                    *count -= 1;
+                // Those that ended meanwhile too: the next rows are claimed in one transaction.
+                let others = std::iter::from_fn(|| running.try_join_next_with_id());
+                for done in [done].into_iter().chain(others) {
+                    let id = done.map_or_else(|error| error.id(), |(id, ())| id);
+                    let count = owners.remove(&id).and_then(|key| busy.get_mut(key));
+                    count.into_iter().for_each(|count| *count -= 1);
                 }
             }
             () = time::sleep(sleep) => {}
@@ -320,12 +311,17 @@ impl Worker {
         })
     }
 
-    /// Until the first row due after `now` comes due; also brings the gauges up to date.
-    async fn time_to_next(&self, now: Timestamp) -> Duration {
+    /// Brings the gauges up to date; when that was.
+    async fn count(&self) -> Instant {
         match self.outbox.depth().await {
             Ok((count, oldest)) => self.metrics.depth(count, oldest),
             Err(error) => error!(%error, "outbox cannot be read"),
         }
+        monotonic()
+    }
+
+    /// Until the first row due after `now` comes due.
+    async fn time_to_next(&self, now: Timestamp) -> Duration {
         match self.outbox.next_due(now).await {
             Ok(Some(at)) => at.since(clock::now()).min(LONGEST_SLEEP),
             Ok(None) => LONGEST_SLEEP,
@@ -424,8 +420,7 @@ fn judge(
     now: Timestamp,
     chance: f64,
 ) -> Outcome {
-    let text = error.to_string();
-    let perhaps = matches!(error, NotifyError::NoAnswer { .. });
+    let (text, perhaps) = (error.to_string(), matches!(error, NotifyError::NoAnswer { .. }));
     if let NotifyError::Refused { .. } = error {
         return Outcome::Failed { error: text, perhaps };
     }
@@ -437,8 +432,7 @@ fn judge(
     let backoff = settings.min_backoff.saturating_mul(1 << doublings).min(settings.max_backoff);
     // Nobody comes back before the time that was asked for, and not everybody right at it.
     let asked = asked.min(LONGEST_RETRY_AFTER).mul_f64(1.0 + chance / 10.0);
-    let delay = backoff.mul_f64(0.5 + chance / 2.0).max(asked);
-    let due_at = now.plus(delay);
+    let due_at = now.plus(backoff.mul_f64(0.5 + chance / 2.0).max(asked));
     match due_at > row.created_at.plus(settings.deadline) {
         true => Outcome::Failed { error: format!("deadline passed: {text}"), perhaps },
         false => Outcome::Retry { due_at, error: text, perhaps },

@@ -14,7 +14,7 @@ const TEMPLATES: &[u8] = b"/usr/share/prometheus/alertmanager";
 pub struct Alertmanager {
     /// `http://127.0.0.1:PORT`
     pub url: String,
-    _process: Process,
+    process: Process,
     _folder: tempfile::TempDir,
 }
 
@@ -41,7 +41,11 @@ impl Alertmanager {
             client.get(format!("{url}/-/ready")).send().await.is_ok()
         })
         .await;
-        Alertmanager { url, _process: process, _folder: folder }
+        Alertmanager { url, process, _folder: folder }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }
 

@@ -140,6 +140,11 @@ impl FakeWebhook {
         self.state.lock().unwrap().requests.clone()
     }
 
+    /// Those after the first `seen`.
+    pub fn since(&self, seen: usize) -> Vec<Request> {
+        self.state.lock().unwrap().requests.iter().skip(seen).cloned().collect()
+    }
+
     /// Requests that were answered with success, in order.
     pub fn accepted(&self) -> Vec<Request> {
         let ok = |request: &Request| request.status.is_some_and(|status| status < 300);

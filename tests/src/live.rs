@@ -118,6 +118,13 @@ impl Live {
         line.parse().ok()
     }
 
+    /// The sum of the samples whose line begins so, on the program's own page.
+    pub async fn sum(&self, name: &str) -> f64 {
+        let page = self.text("/metrics").await;
+        let lines = page.lines().filter(|line| line.starts_with(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// What it has printed on standard output so far.
     pub fn printed(&self) -> String {
         fs::read_to_string(&self.out).unwrap()

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     super::board::SCHEMA,
     super::history::SCHEMA,
     super::alerts::HISTORY,
+    super::outbox::INDEXES,
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), DbError> {

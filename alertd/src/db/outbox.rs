@@ -9,9 +9,10 @@ pub mod failing;
 mod outcome;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use tokio::sync::Notify;
 
 use self::outcome::{finish, told};
@@ -41,8 +42,18 @@ CREATE INDEX outbox_due ON outbox (integration, state, due_at);
 CREATE INDEX outbox_lane ON outbox (group_key, integration, state, id);
 ";
 
+/// What is asked for each delivery is found without looking at what else waits or is remembered.
+pub(super) const INDEXES: &str = "
+CREATE INDEX outbox_next ON outbox (due_at) WHERE state = 'waiting';
+CREATE INDEX outbox_open ON outbox (state, created_at) WHERE state IN ('waiting', 'sending');
+CREATE INDEX outbox_failed ON outbox (finished_at) WHERE state = 'failed';
+CREATE INDEX outbox_finished ON outbox (finished_at) WHERE finished_at IS NOT NULL;
+";
+
 /// Rows on their way beyond which nothing more is taken: the group asks again at its next flush.
 const MAX_UNFINISHED: i64 = 100_000;
+/// A clock that goes back by less is only corrected.
+const SET_BACK: Duration = Duration::from_secs(30);
 /// A row due later than this was put off by a clock that has since gone back.
 const LATEST_DUE: Duration = Duration::from_secs(2 * 3600);
 
@@ -52,6 +63,8 @@ pub struct Outbox {
     db: Db,
     /// Rung after each commit that adds rows, so that delivery need not poll.
     bell: Arc<Notify>,
+    /// The time of the last claim.
+    claimed_at: Arc<AtomicI64>,
 }
 
 /// What one flush changes in one lane.
@@ -119,7 +132,7 @@ pub struct Failure {
 
 impl Outbox {
     pub fn new(db: Db) -> Outbox {
-        Outbox { db, bell: Arc::default() }
+        Outbox { db, bell: Arc::default(), claimed_at: Arc::default() }
     }
 
     /// Waits until rows were added since the last call.
@@ -169,7 +182,8 @@ impl Outbox {
         self.db
             .call(move |tx| {
                 let mut statement = tx.prepare(
-                    "UPDATE outbox SET state = 'waiting', due_at = ?1 WHERE state = 'sending'
+                    "UPDATE outbox SET state = 'waiting', due_at = ?1
+                     WHERE state IN ('waiting', 'sending') AND state = 'sending'
                      RETURNING group_key, integration, firing, resolved",
                 )?;
                 let rows = statement.query_map([now.0], |row| {
@@ -195,7 +209,7 @@ impl Outbox {
             .call(move |tx| {
                 let mut statement = tx.prepare(
                     "SELECT id, group_key, integration FROM outbox
-                     WHERE state IN ('waiting', 'sending') ORDER BY id",
+                     WHERE state IN ('waiting', 'sending') ORDER BY +id",
                 )?;
                 let rows = statement.query_map([], |row| {
                     let lane = Lane { group_key: row.get(1)?, integration: row.get(2)? };
@@ -214,25 +228,29 @@ impl Outbox {
             .await
     }
 
-    /// Up to `limit` rows of one integration that are due and first in their lane, marked
-    /// `sending` on disk.
+    /// Up to `limit` rows of one integration that are due and first in their lane, those due longest
+    /// first, marked `sending` on disk.
     pub async fn claim(
         &self,
         integration: String,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, DbError> {
+        let back = Timestamp(self.claimed_at.swap(now.0, Ordering::Relaxed)).since(now);
         self.db
             .call(move |tx| {
+                if back >= SET_BACK {
+                    hurry(tx, back, now)?;
+                }
                 let mut statement = tx.prepare_cached(
                     "SELECT id, group_key, integration, delivery_id, payload, fired_at,
                             created_at, attempts + 1
                      FROM outbox AS o
-                     WHERE integration = ?1 AND state = 'waiting' AND (due_at <= ?2 OR due_at > ?3)
+                     WHERE integration = ?1 AND state = 'waiting' AND (+due_at <= ?2 OR +due_at > ?3)
                      AND NOT EXISTS (SELECT 1 FROM outbox AS p WHERE p.group_key = o.group_key
                          AND p.integration = o.integration
                          AND p.state IN ('waiting', 'sending') AND p.id < o.id)
-                     ORDER BY id LIMIT ?4",
+                     ORDER BY due_at, id LIMIT ?4",
                 )?;
                 let limit = i64::try_from(limit).unwrap_or(i64::MAX);
                 let latest = now.plus(LATEST_DUE).0;
@@ -264,12 +282,14 @@ impl Outbox {
         self.db
             .call(move |tx| {
                 tx.prepare_cached(
-                    "SELECT min(due_at) FROM outbox AS o WHERE state = 'waiting' AND due_at > ?1
+                    "SELECT due_at FROM outbox AS o WHERE state = 'waiting' AND due_at > ?1
                      AND NOT EXISTS (SELECT 1 FROM outbox AS p WHERE p.group_key = o.group_key
                          AND p.integration = o.integration
-                         AND p.state IN ('waiting', 'sending') AND p.id < o.id)",
+                         AND p.state IN ('waiting', 'sending') AND p.id < o.id)
+                     ORDER BY due_at LIMIT 1",
                 )?
-                .query_row([now.0], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp)))
+                .query_row([now.0], |row| Ok(Timestamp(row.get(0)?)))
+                .optional()
             })
             .await
     }
@@ -321,6 +341,15 @@ impl Outbox {
             })
             .await
     }
+}
+
+/// What waits for its time waits no longer because the clock was set back.
+fn hurry(tx: &Transaction<'_>, back: Duration, now: Timestamp) -> rusqlite::Result<usize> {
+    let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
+    tx.execute(
+        "UPDATE outbox SET due_at = max(due_at - ?1, ?2) WHERE state = 'waiting' AND due_at > ?2",
+        [back, now.0],
+    )
 }
 
 fn full() -> rusqlite::Error {

@@ -258,6 +258,11 @@ impl Board {
         }
     }
 
+    /// After the clock was set forward by so much.
+    pub(super) fn after_step(&self, by: Duration, now: Timestamp) {
+        write(&self.0.received).after_step(by, now);
+    }
+
     /// Drops what ended too long ago.
     pub(super) async fn prune(&self, view: &View) {
         let _changing = self.changing().await;

@@ -111,6 +111,9 @@ impl Due {
             let fired_at = new.map(|(_, alert)| alert.starts_at).min();
             let tagged = |list: Vec<_>, over: bool| list.into_iter().map(move |one| (one, over));
             let mut alerts: Vec<_> = tagged(firing, false).chain(tagged(resolved, true)).collect();
+            // Those that fire stand first, and go last when there are too many.
+            let truncated = alerts.len().saturating_sub(most_alerts(integration.kind));
+            alerts.truncate(alerts.len() - truncated);
             alerts.sort_by(|(a, _), (b, _)| group::order(&a.1, &b.1));
             let told = |((hash, alert), over): ((String, Arc<Alert>), bool)| {
                 let mut extra = enrich(&alert.labels);
@@ -124,8 +127,8 @@ impl Due {
                 group_key: lane.group_key.clone(),
                 group_labels: self.labels.to_map(),
                 reason,
-                truncated: alerts.len().saturating_sub(MAX_ALERTS) as u64,
-                alerts: alerts.into_iter().take(MAX_ALERTS).map(told).collect(),
+                truncated: truncated as u64,
+                alerts: alerts.into_iter().map(told).collect(),
                 at: now,
             };
             let sequence = entry.map_or(0, |entry| entry.sequence) + 1;
@@ -142,6 +145,14 @@ impl Due {
             memory: json(&memory),
             message,
         })
+    }
+}
+
+/// Programs are told of every alert; what people read is bounded.
+fn most_alerts(kind: &str) -> usize {
+    match kind {
+        "webhook" | "alertmanager" => usize::MAX,
+        _ => MAX_ALERTS,
     }
 }
 

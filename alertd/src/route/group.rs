@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
@@ -29,16 +30,26 @@ pub struct Snapshot {
 /// A report of an alert joined to what is known of it: news, the renewal of a lease, or its end.
 ///
 /// Nothing for the end of one that is not known, since nobody was told of it, and for a report that
-/// was overtaken by the next life of the same alert.
+/// was overtaken by the next life of the same alert. One that began in the future was reported before
+/// the clock went back: its end is no such report.
 pub fn merged(known: Option<&Alert>, report: Alert, now: Timestamp) -> Option<Alert> {
     let over = report.is_resolved(now);
     let starts_at = match known {
         None if over => return None,
-        Some(known) if over && report.ends_at < known.starts_at => return None,
+        Some(known) if over && report.ends_at < known.starts_at && known.starts_at <= now => {
+            return None;
+        }
         Some(known) if !known.is_resolved(now) => known.starts_at.min(report.starts_at),
         _ => report.starts_at,
     };
-    Some(Alert { starts_at, ..report })
+    Some(Alert { starts_at: starts_at.min(report.ends_at), ..report })
+}
+
+/// After the clock was set forward by so much: the end of an alert that fired before, if its lease
+/// ran out by that alone. Whoever reports it had no time to renew it.
+pub fn after_step(alert: &Alert, by: Duration, now: Timestamp) -> Option<Timestamp> {
+    let ended = alert.is_resolved(now) && !alert.is_resolved(now.minus(by));
+    ended.then(|| alert.ends_at.plus(by))
 }
 
 impl Group {
@@ -111,6 +122,14 @@ impl Group {
         self.next_flush = now.plus(self.timing.group_interval);
     }
 
+    pub fn after_step(&mut self, by: Duration, now: Timestamp) {
+        for alert in self.alerts.values_mut() {
+            if let Some(ends_at) = after_step(alert, by, now) {
+                Arc::make_mut(alert).ends_at = ends_at;
+            }
+        }
+    }
+
     /// Looks again at `at`, because the last flush could not be recorded.
     pub fn try_again(&mut self, at: Timestamp) {
         self.next_flush = at;
@@ -129,7 +148,6 @@ pub(super) fn order(a: &Alert, b: &Alert) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const TIMING: Timing = Timing {
         group_wait: Duration::from_secs(30),

@@ -252,6 +252,19 @@ impl Intake {
         ended
     }
 
+    /// After the clock was set forward by so much: leases that ran out by that alone go on.
+    pub fn after_step(&mut self, by: Duration, now: Timestamp) {
+        let before = now.minus(by);
+        for entry in self.held.values_mut() {
+            if !entry.over && before < entry.ends_at && entry.ends_at <= now {
+                *entry = Arc::new(Received {
+                    ends_at: entry.ends_at.plus(by),
+                    ..Received::clone(entry)
+                });
+            }
+        }
+    }
+
     /// Drops what ended too long ago.
     pub fn prune(&mut self, now: Timestamp) {
         let bytes = &mut self.bytes;
@@ -375,6 +388,11 @@ mod tests {
         assert_eq!(intake.alerts().len(), 1, "the one that has ended is only remembered");
         assert_eq!(intake.len(), 2);
         let stored = || intake.held.values().map(|entry| Received::clone(entry));
+        let hour = Duration::from_secs(3600);
+        let mut stepped = Intake::restore(stored(), TIMEOUT, at(20));
+        stepped.after_step(hour, at(3620));
+        assert_eq!(stepped.ended(at(3620)), [], "a clock that was set forward ends nothing");
+        assert_eq!(stepped.ended(at(3910)).len(), 1);
         let again = Intake::restore(stored(), TIMEOUT, at(1000));
         assert_eq!(again.alerts()[0].ends_at, at(1300));
         assert_eq!(Intake::restore(stored(), TIMEOUT, at(20)).alerts()[0].ends_at, at(310));

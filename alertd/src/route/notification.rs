@@ -12,7 +12,7 @@ use crate::model::sample::Timestamp;
 
 use super::dedup::Reason;
 
-/// Alerts that one notification spells out; the rest is counted.
+/// Alerts that one notification to people spells out; the rest is counted.
 pub const MAX_ALERTS: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -35,13 +35,30 @@ fn taken(hook: &FakeWebhook) -> Vec<Request> {
     all.filter(|request| request.status.is_none_or(|status| status < 300)).collect()
 }
 
-/// Ten minutes of outage at a scale of 1 : 100, so six seconds, in turn as 503, closed connections,
-/// silence and 429, while twenty alerts begin and half of them end.
+/// Ten minutes of outage at a scale of 1 : 100, so six seconds.
 #[tokio::test]
 async fn an_outage_loses_nothing_and_repeats_only_what_may_be() {
+    outage(hundredth(), Duration::from_secs(6)).await;
+}
+
+/// An hour at a scale of 1 : 400, so nine seconds.
+#[tokio::test]
+async fn an_hour_of_outage_loses_nothing_either() {
+    let settings = Settings {
+        attempt_timeout: Duration::from_millis(200),
+        min_backoff: Duration::from_micros(2500),
+        max_backoff: Duration::from_millis(300),
+        ..hundredth()
+    };
+    outage(settings, Duration::from_secs(9)).await;
+}
+
+/// In turn as 503, closed connections, silence and 429, while twenty alerts begin and half of them
+/// end.
+async fn outage(settings: Settings, lasts: Duration) {
     let folder = tempfile::tempdir().unwrap();
     let hook = FakeWebhook::start().await;
-    let bench = Bench::start(folder.path(), &file(&[&hook]), hundredth()).await;
+    let bench = Bench::start(folder.path(), &file(&[&hook]), settings).await;
     let names: Vec<_> = (0..20).map(|n| format!("A{n}")).collect();
     let before = firing(&[("alertname", "Before")]);
     bench.send(vec![before.clone()]).await;
@@ -49,7 +66,6 @@ async fn an_outage_loses_nothing_and_repeats_only_what_may_be() {
 
     let mut alerts: Vec<_> = names.iter().map(|name| firing(&[("alertname", name)])).collect();
     let faults = [Answer::Status(503), Answer::Close, Answer::Hang, Answer::Status(429)];
-    let outage = Duration::from_secs(6) / 4;
     for (quarter, fault) in faults.into_iter().enumerate() {
         hook.always(fault);
         for alert in alerts.iter().skip(quarter * 5).take(5) {
@@ -61,7 +77,7 @@ async fn an_outage_loses_nothing_and_repeats_only_what_may_be() {
                 over.map(|alert| resolved(alert)).chain([resolved(&before)]).collect();
             bench.send(over).await;
         }
-        tokio::time::sleep(outage).await;
+        tokio::time::sleep(lasts / 4).await;
     }
     assert_eq!(hook.accepted().len(), 1, "nothing got through");
     hook.always(Answer::Ok);

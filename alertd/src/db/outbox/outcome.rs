@@ -7,6 +7,9 @@ use crate::db::notification_log::{self as log, Hashes, Lane};
 use crate::db::{history, lane_memory};
 use crate::model::sample::Timestamp;
 
+/// A longer payload goes when it is delivered: storms would else fill the disk for days.
+const MAX_KEPT: i64 = 1024 * 1024;
+
 pub(super) fn finish(
     tx: &Transaction<'_>,
     id: i64,
@@ -33,10 +36,11 @@ pub(super) fn finish(
     let finished = (state != "waiting").then_some(now.0);
     let due = if let Outcome::Retry { due_at, .. } = outcome { *due_at } else { now };
     tx.prepare_cached(
-        "UPDATE outbox SET state = ?2, finished_at = ?3, due_at = ?4, error = coalesce(?5, error)
+        "UPDATE outbox SET state = ?2, finished_at = ?3, due_at = ?4, error = coalesce(?5, error),
+         payload = CASE WHEN ?3 IS NOT NULL AND length(payload) > ?6 THEN '' ELSE payload END
          WHERE id = ?1",
     )?
-    .execute(params![id, state, finished, due.0, error])?;
+    .execute(params![id, state, finished, due.0, error, MAX_KEPT])?;
     match outcome {
         Outcome::Skipped => Ok(()),
         Outcome::Delivered { memory } => {

@@ -66,6 +66,19 @@ async fn a_lane_is_in_order_and_a_later_row_waits_for_the_earlier() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_puts_no_retry_off() {
+    let outbox = Outbox::new(Db::in_memory().unwrap());
+    add(&outbox, "1", "a", "", false).await;
+    let row = claim(&outbox, 7200).await.remove(0);
+    let retry = Outcome::Retry { due_at: at(7260), error: "503".into(), perhaps: false };
+    outbox.record(row.id, retry, at(7200)).await.unwrap();
+    assert!(claim(&outbox, 7210).await.is_empty());
+    assert!(claim(&outbox, 3610).await.is_empty(), "50 s are left as before");
+    assert_eq!(outbox.next_due(at(3610)).await.unwrap(), Some(at(3660)));
+    assert_eq!(claim(&outbox, 3660).await.len(), 1);
+}
+
+#[tokio::test]
 async fn repeats_merge_into_what_still_waits_and_changes_do_not() {
     let outbox = Outbox::new(Db::in_memory().unwrap());
     assert_eq!(add(&outbox, "1", "a", "", false).await, 1);
@@ -180,5 +193,26 @@ async fn a_kill_at_any_step_repeats_at_most_one_notification_under_its_id() {
             "killed after {kill_after}: {repeats} repeats, {possible} counted"
         );
         assert!(possible <= 1);
+    }
+}
+
+#[tokio::test]
+async fn what_a_delivery_asks_does_not_look_at_all_that_waits() {
+    let db = Db::in_memory().unwrap();
+    // As in `claim`, but for the columns.
+    let claim = "SELECT id FROM outbox WHERE integration = 'x' AND state = 'waiting'
+        AND (+due_at <= 1 OR +due_at > 2) ORDER BY due_at, id LIMIT 4";
+    let next = "SELECT due_at FROM outbox WHERE state = 'waiting' AND due_at > 1
+        ORDER BY due_at LIMIT 1";
+    let open = "SELECT count(*), min(created_at) FROM outbox WHERE state IN ('waiting', 'sending')";
+    for (query, index) in [(claim, "outbox_due"), (next, "outbox_next"), (open, "outbox_open")] {
+        let plan = format!("EXPLAIN QUERY PLAN {query}");
+        let plan = db.transact(|tx| {
+            let mut plan = tx.prepare(&plan)?;
+            let steps = plan.query_map([], |row| row.get::<_, String>(3))?;
+            steps.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let plan = plan.unwrap().join("; ");
+        assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{query}: {plan}");
     }
 }

@@ -381,3 +381,72 @@ fn a_clock_that_goes_back_does_not_silence_a_group() {
     let said = Said { silences: &silences, acknowledged: &acknowledged };
     assert_eq!(dispatcher.due(said, at(90_000)).len(), 1);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_by_an_hour_neither_ends_an_alert_nor_hides_its_end() {
+    use Reason::*;
+    const HOUR: i64 = 3600;
+    let labels = [("alertname", "A")];
+    for step in [HOUR, -HOUR] {
+        let mut bench = Bench::new();
+        let begin = 10_000;
+        bench.take(vec![alert(&labels, begin, begin + 240)], begin);
+        assert_eq!(bench.tick(begin + 10).await, [(First, 1, 0)]);
+        let now = begin + 20 + step;
+        if step > 0 {
+            bench.dispatcher.after_step(Duration::from_secs(step.unsigned_abs()), at(now));
+        }
+        // Long before its rule speaks again.
+        let told = bench.tick(now).await;
+        assert!(told.iter().all(|one| one.2 == 0), "step {step}: {told:?}");
+        bench.take(vec![alert(&labels, begin, now + 270)], now + 30);
+        assert_eq!(bench.tick(now + 60).await.len(), 0, "step {step}");
+        bench.take(vec![alert(&labels, begin, now + 90)], now + 90);
+        let told = [bench.tick(now + 125).await, bench.tick(now + 190).await].concat();
+        assert_eq!(told, [(AllResolved, 0, 1)], "step {step}");
+    }
+    // Without another word its lease runs out.
+    let mut bench = Bench::new();
+    bench.take(vec![alert(&labels, 0, 240)], 0);
+    assert_eq!(bench.tick(10).await, [(First, 1, 0)]);
+    bench.dispatcher.after_step(Duration::from_secs(3600), at(3620));
+    assert_eq!(bench.tick(3620).await, [(Repeat, 1, 0)], "told of again, as its time has come");
+    assert_eq!(bench.tick(3900).await, [(AllResolved, 0, 1)]);
+}
+
+#[test]
+fn programs_are_told_of_every_alert_and_people_of_so_many_that_fire_first() {
+    let slack = "\n    slack_configs: [ { api_url: 'http://127.0.0.1:1/' } ]\ninhibit_rules:";
+    let mut dispatcher = dispatcher(&FILE.replace("\ninhibit_rules:", slack));
+    let host = |n: usize| [("alertname", "A".to_owned()), ("host", format!("{n:05}"))];
+    let one = |n: usize, ends| {
+        let labels = Labels::from_pairs(host(n));
+        Alert { labels, ..alert(&[], 0, ends) }
+    };
+    dispatcher.take((0..1500).map(|n| one(n, 9999)).collect(), Origin::Own, at(0));
+    dispatcher.take((0..1200).map(|n| one(n, 5)).collect(), Origin::Own, at(5));
+    let (silences, acknowledged) = (Silences::default(), Acknowledgements::default());
+    let said = Said { silences: &silences, acknowledged: &acknowledged };
+    let due = dispatcher.due(said, at(10)).remove(0);
+    let told = (0..1500).map(|n| one(n, 0).fingerprint().to_string());
+    for lane in due.lanes().collect::<Vec<_>>() {
+        let entry = LogEntry {
+            lane: lane.clone(),
+            firing: told.clone().collect(),
+            resolved: BTreeSet::new(),
+            told: told.clone().collect(),
+            memory: String::new(),
+            sequence: 1,
+            notified_at: at(0),
+        };
+        let update = due.plan(&lane, Some(&entry), &|_| Vec::new(), at(10)).unwrap();
+        let payload = update.message.unwrap().payload;
+        let notification: Notification = serde_json::from_str(&payload).unwrap();
+        let (all, left) = (notification.alerts.len(), notification.truncated);
+        let want = if lane.integration.contains("webhook") { (1500, 0) } else { (1000, 500) };
+        assert_eq!((all, left), want, "{}", lane.integration);
+        assert_eq!(notification.firing().count(), 300, "{}", lane.integration);
+        let names = notification.alerts.iter().map(|alert| alert.label("host"));
+        assert!(names.is_sorted(), "{}", lane.integration);
+    }
+}
