@@ -416,7 +416,7 @@ async fn a_clock_that_is_set_by_an_hour_neither_ends_an_alert_nor_hides_its_end(
 
 #[test]
 fn programs_are_told_of_every_alert_and_people_of_so_many_that_fire_first() {
-    let slack = "\n    slack_configs: [ { api_url: 'http://127.0.0.1:1/' } ]\ninhibit_rules:";
+    let slack = "\n    slack_configs: [ { api_url: 'http://127.0.0.1:1/', send_resolved: true } ]\ninhibit_rules:";
     let mut dispatcher = dispatcher(&FILE.replace("\ninhibit_rules:", slack));
     let host = |n: usize| [("alertname", "A".to_owned()), ("host", format!("{n:05}"))];
     let one = |n: usize, ends| {
