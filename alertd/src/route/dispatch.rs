@@ -315,9 +315,11 @@ impl Dispatcher {
     /// After the clock was set forward by so much: what fired before it fires still, until a lease
     /// as long as what was left of it has passed.
     pub fn after_step(&mut self, by: Duration, now: Timestamp) {
-        let held = self.alerts.values_mut().map(|held| Arc::make_mut(&mut held.alert));
-        for alert in held.chain(self.sources.values_mut()) {
-            alert.ends_at = group::after_step(alert, by, now).unwrap_or(alert.ends_at);
+        for held in self.alerts.values_mut() {
+            if let Some(ends_at) = group::after_step(&held.alert, by, now) {
+                Arc::make_mut(&mut held.alert).ends_at = ends_at;
+                self.inhibitor.take(&held.alert, now);
+            }
         }
         self.groups.values_mut().for_each(|group| group.after_step(by, now));
     }
