@@ -33,8 +33,13 @@ fn interval(keys: &str) -> String {
 }
 
 fn amtool_takes(file: &Path) -> bool {
-    let mut amtool = Command::new(peers::amtool());
+    let mut amtool = program(&peers::amtool());
     amtool.arg("check-config").arg(file).output().unwrap().status.success()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a short run of a program, in a test")]
+fn program(path: &Path) -> Command {
+    Command::new(path)
 }
 
 #[test]
@@ -340,7 +345,7 @@ receivers: [ {name: root}, {name: audit}, {name: ci}, {name: page}, {name: loud}
             .collect();
         let args: Vec<String> =
             set.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-        let mut amtool = Command::new(peers::amtool());
+        let mut amtool = program(&peers::amtool());
         amtool.args(["config", "routes", "test"]).arg(format!("--config.file={}", file.display()));
         let output = amtool.args(&args).output().unwrap();
         let theirs = String::from_utf8(output.stdout).unwrap();
@@ -350,7 +355,7 @@ receivers: [ {name: root}, {name: audit}, {name: ci}, {name: page}, {name: loud}
     assert_eq!(seen.len(), 10, "{seen:?}");
     // The command line says the same.
     let test = |args: &[&str]| {
-        let mut alertd = Command::new(programs::alertd());
+        let mut alertd = program(&programs::alertd());
         alertd.args(["test", "routes"]).arg(&file).args(args).output().unwrap()
     };
     let found = test(&["team=ci", "severity=critical", "--expect", "page,loud"]);

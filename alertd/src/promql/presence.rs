@@ -128,24 +128,29 @@ fn millis(millis: i64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::super::parse;
+    use super::super::tests::Fixed;
     use super::*;
     use crate::model::labels::Labels;
-    use crate::model::querier::Appender;
+    use crate::model::sample::Series;
     use crate::model::sample::{Sample, stale_marker};
-    use crate::tsdb::{Limits, Tsdb};
 
     #[test]
     fn what_keeps_an_expression_from_yielding() {
-        let store = Tsdb::new(Limits::default());
-        let put = |name: &str, second: i64, value: f64| {
-            let labels = Labels::from_pairs([("__name__", name), ("i", "1")]);
-            let sample = Sample { timestamp: Timestamp(second * 1000), value };
-            store.append(&[(labels, sample)]).unwrap();
+        let series = |name: &str, points: &[(i64, f64)]| Series {
+            labels: Labels::from_pairs([("__name__", name), ("i", "1")]),
+            samples: points
+                .iter()
+                .map(|(second, value)| Sample {
+                    timestamp: Timestamp(second * 1000),
+                    value: *value,
+                })
+                .collect(),
         };
-        put("x", 990, 1.0);
-        put("old", 100, 1.0);
-        put("ended", 980, 1.0);
-        put("ended", 990, stale_marker());
+        let store = Fixed(vec![
+            series("x", &[(990, 1.0)]),
+            series("old", &[(100, 1.0)]),
+            series("ended", &[(980, 1.0), (990, stale_marker())]),
+        ]);
         for (text, want) in [
             ("x > 5", ""),
             ("y > 5", "y"),

@@ -9,7 +9,7 @@ use crate::model::querier::StoreError;
 use crate::model::sample::stale_marker;
 
 /// Series written as `name{labels}` with values every 30 s from 0; `_` leaves one out.
-struct Fixed(Vec<Series>);
+pub(super) struct Fixed(pub(super) Vec<Series>);
 
 impl Querier for Fixed {
     fn visit(
