@@ -10,3 +10,4 @@ mod issues;
 mod mail;
 mod services;
 mod slack;
+mod types;
