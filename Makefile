@@ -26,6 +26,7 @@ peers: ## the real programs that tests compare with, into target/peers
 sweep: peers programs ## the long form of the crash tests and of random queries
 	PITCREW_SWEEP=200 $(CARGO) test --locked -p pitcrew-tests --test it crash -- --nocapture
 	PITCREW_SWEEP=500 $(CARGO) test --locked -p pitcrew-tests --test it kills -- --nocapture
+	PITCREW_SWEEP=300 $(CARGO) test --locked -p pitcrew-tests --test it storm::killed -- --nocapture
 	PITCREW_DIFFERENTIAL=$$RANDOM,$$RANDOM,25000 \
 		$(CARGO) test --locked -p pitcrew-tests --test it differential -- --nocapture
 

@@ -30,5 +30,6 @@ mod rules;
 mod runner;
 mod scrape;
 mod source;
+mod storm;
 mod tidy;
 mod up;
