@@ -84,7 +84,7 @@ impl Storm {
             &format!(
                 "listen: {}\ndata_dir: data\nrule_files: [rules.yaml]\nnotifications: alertmanager.yaml\n\
                  global: {{ scrape_interval: 100ms, scrape_timeout: 100ms }}\n\
-                 rules: {{ resend_delay: 10s }}\n\
+                 rules: {{ resend_delay: 10s, own_alerts: false, flapping: {{ changes: 0 }} }}\n\
                  delivery: {{ min_backoff: 50ms, max_backoff: 200ms }}\n\
                  scrape_configs: [ {{ job_name: j, static_configs: [ {{ targets: ['{}'] }} ] }} ]\n",
                 storm.address, storm.target.address
@@ -133,7 +133,8 @@ impl Storm {
             let alerts = request.body["alerts"].as_array().unwrap();
             let [alert] = alerts.as_slice() else { panic!("{alerts:?}: one group an alert") };
             let text = |value: &Value| value.as_str().unwrap().to_owned();
-            let name = text(&alert["labels"]["n"]);
+            // What alertd says of itself is not counted here.
+            let Some(name) = alert["labels"]["n"].as_str().map(str::to_owned) else { continue };
             self.told.entry(name).or_default().push(text(&alert["status"]));
         }
     }
