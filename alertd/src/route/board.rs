@@ -84,7 +84,7 @@ impl Board {
     /// From now on posted alerts go to this routing, those of before among them.
     pub(super) fn serve(&self, view: &View, now: Timestamp) {
         *write(&self.0.view) = Some(view.clone());
-        let alerts = read(&self.0.received).alerts();
+        let alerts = read(&self.0.received).reports();
         self.0.metrics.dropped(view.take_posted(alerts, now));
     }
 

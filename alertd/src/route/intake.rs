@@ -188,8 +188,15 @@ impl Intake {
         self.held.is_empty()
     }
 
+    /// Every alert as last reported, those that ended among them: a kill may have come between the
+    /// report of an end and the telling of it.
+    pub fn reports(&self) -> Vec<Alert> {
+        self.held.values().map(|entry| entry.alert()).collect()
+    }
+
     /// Every alert whose end nobody has seen yet.
-    pub fn alerts(&self) -> Vec<Alert> {
+    #[cfg(test)]
+    fn alerts(&self) -> Vec<Alert> {
         self.held.values().filter(|entry| !entry.over).map(|entry| entry.alert()).collect()
     }
 
