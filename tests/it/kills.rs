@@ -115,12 +115,15 @@ async fn a_full_disk_is_told_and_nothing_acknowledged_is_lost() {
         prlimit(pid, Resource::Fsize, Rlimit { current: limit, maximum: None }).unwrap();
     };
     for _ in 0..3 {
-        // Some bytes of the next record fit, and no whole file does.
-        let logs = fs::read_dir(load.store().join("wal")).unwrap();
-        let sizes = logs.filter_map(|entry| entry.ok()?.metadata().ok()).map(|data| data.len());
-        limit(Some(sizes.max().unwrap() + 50));
         let before = load.told().full;
-        let refused = async || load.told().full >= before + 2 * WRITERS;
+        let refused = async || {
+            // Some bytes of the next record fit into the log that is written now: another one begins
+            // at any time.
+            let logs = fs::read_dir(load.store().join("wal")).unwrap();
+            let newest = logs.map(|entry| entry.unwrap().path()).max().unwrap();
+            limit(fs::metadata(newest).ok().map(|data| data.len() + 50));
+            load.told().full >= before + 2 * WRITERS
+        };
         wait::until(PATIENCE, "refusals", refused).await;
         limit(None);
         let next = load.told().least();
