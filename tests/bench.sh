@@ -6,7 +6,5 @@ echo "## Exporter: one scrape of a host"
 cargo run --quiet --locked -p pitcrew-tests --bin bench-exporter
 echo "## The metrics engine beside Prometheus"
 cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine
-echo "## Rules"
-cargo run --quiet --release --locked -p pitcrew-tests --bin bench-rules
 echo "## Alerts beside Prometheus and Alertmanager"
 cargo run --quiet --release --locked -p pitcrew-tests --bin bench-alerts

@@ -1,8 +1,8 @@
-//! What a running process has cost: processor time and memory, as the kernel counts them.
+//! For benchmarks: what a running process has cost, as the kernel counts it, and samples for it.
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Seconds of user and system time of all threads, those that ended included.
 pub fn processor_seconds(pid: u32) -> Result<f64> {
@@ -13,6 +13,19 @@ pub fn processor_seconds(pid: u32) -> Result<f64> {
         |at: usize| -> Result<f64> { Ok(fields.get(at).context("a field is missing")?.parse()?) };
     let ticks = field(11)? + field(12)?;
     Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Sends one remote write 1.0 body to the server at `url`, which has to take it.
+pub async fn write(client: &reqwest::Client, url: &str, body: Vec<u8>) -> Result<()> {
+    let request = client.post(format!("{url}/api/v1/write")).body(body);
+    let request = request
+        .header("content-type", "application/x-protobuf")
+        .header("content-encoding", "snappy")
+        .header("x-prometheus-remote-write-version", "0.1.0");
+    let answer = request.send().await?;
+    let status = answer.status();
+    ensure!(status.is_success(), "{status}: {}", answer.text().await?);
+    Ok(())
 }
 
 /// Resident memory in megabytes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use pitcrew_tests::alertmanager::Alertmanager;
-use pitcrew_tests::measure::{peak_megabytes, processor_seconds, resident_megabytes};
+use pitcrew_tests::measure::{self, peak_megabytes, processor_seconds, resident_megabytes};
 use pitcrew_tests::process::{Process, free_address};
 use pitcrew_tests::{peers, programs, wait};
 use reqwest::Client;
@@ -107,15 +107,7 @@ impl Side {
     }
 
     pub(super) async fn write(&self, body: Vec<u8>) -> Result<()> {
-        let request = self.client.post(format!("{}/api/v1/write", self.url)).body(body);
-        let request = request
-            .header("content-type", "application/x-protobuf")
-            .header("content-encoding", "snappy")
-            .header("x-prometheus-remote-write-version", "0.1.0");
-        let answer = request.send().await?;
-        let status = answer.status();
-        ensure!(status.is_success(), "{status}: {}", answer.text().await?);
-        Ok(())
+        measure::write(&self.client, &self.url, body).await
     }
 
     /// To Alertmanager's API of this side.
