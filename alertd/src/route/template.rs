@@ -14,17 +14,18 @@ mod rewrite;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use gotmpl::{TemplateError, Value};
+use gotmpl::Value;
 use pitcrew_exporter::config::glob;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 
 pub use self::data::quote;
 use super::notification::Notification;
 use crate::rules::template::SyntaxError;
+use crate::rules::template::output::{Bounded, cause};
 
 /// Longer output is an error: receivers cut far below it.
 const MAX_OUTPUT: usize = 512 * 1024;
@@ -125,10 +126,10 @@ impl Templates {
             template = template.add_parse_tree(&define.name, define.body);
         }
         let template = template.add_parse_tree(MAIN, body);
-        let mut output = Bounded(String::new());
+        let mut output = Bounded::new(MAX_OUTPUT);
         match template.execute_template_fmt(&mut output, MAIN, &of.data()) {
-            Ok(()) => Ok(output.0),
-            Err(error) => Err(message(error)),
+            Ok(()) => Ok(output.text),
+            Err(error) => Err(output.cause(error)),
         }
     }
 
@@ -140,11 +141,11 @@ impl Templates {
         }
         let template = added(template, MAIN, body);
         // Escaping begins at what was parsed without a name.
-        let template = template.parse(&call(MAIN)).map_err(message)?;
-        let mut output = Bounded(String::new());
+        let template = template.parse(&call(MAIN)).map_err(cause)?;
+        let mut output = Bounded::new(MAX_OUTPUT);
         match template.execute_fmt(&mut output, &of.data()) {
-            Ok(()) => Ok(output.0),
-            Err(error) => Err(message(error)),
+            Ok(()) => Ok(output.text),
+            Err(error) => Err(output.cause(error)),
         }
     }
 }
@@ -214,27 +215,6 @@ fn added(
     to.add_parse_tree(name, tree).expect("no clone has been executed")
 }
 
-/// The cause without the crate's own preamble.
-fn message(error: TemplateError) -> String {
-    match error {
-        TemplateError::Exec(message) => message,
-        TemplateError::Write => format!("output is longer than {MAX_OUTPUT} bytes"),
-        other => other.to_string(),
-    }
-}
-
 fn failed(cause: String) -> String {
     format!("<error expanding template: {cause}>")
-}
-
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > MAX_OUTPUT {
-            return Err(fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
 }

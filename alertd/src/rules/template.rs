@@ -5,16 +5,18 @@
 pub(crate) mod functions;
 pub(crate) mod humanize;
 pub mod number;
+pub(crate) mod output;
 pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
 pub(crate) mod values;
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use gotmpl::{TemplateError, Value};
+use gotmpl::Value;
 
+use self::output::Bounded;
 use crate::model::labels::Labels;
 use crate::model::sample::Timestamp;
 
@@ -82,11 +84,11 @@ impl Template {
     pub fn expand(&self, name: &str, scope: &Scope) -> String {
         let Some(parsed) = &self.parsed else { return self.text.clone() };
         let template = parsed.clone().funcs(scope.functions.clone());
-        let mut output = Bounded(String::new());
+        let mut output = Bounded::new(MAX_OUTPUT);
         match template.execute_template_fmt(&mut output, MAIN, &scope.data) {
-            Ok(()) => output.0,
+            Ok(()) => output.text,
             Err(error) => {
-                let message = message(error);
+                let message = output.cause(error);
                 format!(
                     "<error expanding template: error executing template __alert_{name}: {message}>"
                 )
@@ -144,24 +146,3 @@ impl PartialEq for Template {
 static BARE: LazyLock<gotmpl::Template> = LazyLock::new(|| {
     gotmpl::Template::new("").max_range_iters(MAX_LOOPS).funcs(functions::fixed())
 });
-
-/// The cause without the crate's own preamble.
-fn message(error: TemplateError) -> String {
-    match error {
-        TemplateError::Exec(message) => message,
-        TemplateError::Write => format!("output is longer than {MAX_OUTPUT} bytes"),
-        other => other.to_string(),
-    }
-}
-
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.0.len() + text.len() > MAX_OUTPUT {
-            return Err(fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
-    }
-}

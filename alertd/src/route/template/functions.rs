@@ -12,6 +12,7 @@ use super::members::{self, GET};
 use super::moment;
 use crate::model::sample::Timestamp;
 use crate::rules::template::functions as rules;
+use crate::rules::template::output::cause;
 use crate::rules::template::syntax::PRINT;
 use crate::rules::template::{humanize, values};
 
@@ -115,7 +116,7 @@ pub(super) fn fixed() -> FuncMap {
         let call = move |args: &[Value]| match name.starts_with('_') {
             true => function(args),
             false => function(args).map_err(|error| {
-                TemplateError::Exec(format!("error calling {name}: {}", super::message(error)))
+                TemplateError::Exec(format!("error calling {name}: {}", cause(error)))
             }),
         };
         functions.insert(name.to_owned(), Arc::new(call));

@@ -92,7 +92,7 @@ const VARIADIC: &[(&str, Function)] = &[
         Ok(Value::Map(Arc::new(named.collect())))
     }),
     ("printf", |args| Ok(string(printf(args)?))),
-    ("html", |args| Ok(string(html(&joined(args))))),
+    ("html", |args| Ok(string(gotmpl::html_escape(&joined(args))))),
     ("urlquery", |args| Ok(string(gotmpl::url_encode(&joined(args))))),
     ("print", |args| Ok(string(print_all(args)))),
     ("println", |args| Ok(string(print_line(args)))),
@@ -197,7 +197,7 @@ fn argument(args: &[Value], at: usize) -> Result<&str, TemplateError> {
 }
 
 fn calling(name: &str, error: TemplateError) -> TemplateError {
-    let message = super::message(error);
+    let message = super::output::cause(error);
     TemplateError::Exec(match name {
         PRINT => message,
         _ => format!("error calling {name}: {message}"),
@@ -287,22 +287,6 @@ fn joined(args: &[Value]) -> String {
         [one] => print(one),
         all => print_all(all),
     }
-}
-
-fn html(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&#34;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\0' => escaped.push('\u{fffd}'),
-            char => escaped.push(char),
-        }
-    }
-    escaped
 }
 
 /// The first letter of each word in upper case, the rest as it was.
