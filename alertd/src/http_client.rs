@@ -1,5 +1,6 @@
 //! `HttpClientConfig`: the HTTP client keys that Prometheus has wherever it asks somebody.
 
+mod answer;
 mod client;
 mod keys;
 mod oauth;
@@ -13,6 +14,7 @@ use pitcrew_exporter::config::yaml::Invalid;
 use pitcrew_exporter::secret::Secret;
 use serde::Deserialize;
 
+pub use answer::{beginning, refusal, within};
 pub use client::{ClientError, HttpClient};
 pub use keys::{Keys, split};
 pub use retry_after::retry_after;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pitcrew_exporter::secret::SecretError;
 
+use crate::model::causes::causes;
+
 /// Why an attempt did not succeed; the name of the receiver's host is all it tells of a URL.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifyError {
@@ -23,4 +25,16 @@ pub enum NotifyError {
     /// It says that it never will.
     #[error("{to} refused: {answer}")]
     Refused { to: String, answer: String },
+}
+
+impl NotifyError {
+    /// A request without an answer: whether `to` may have got it all the same.
+    pub(super) fn unanswered(to: &str, error: reqwest::Error) -> NotifyError {
+        let unsent = error.is_connect() || error.is_builder();
+        let (to, cause) = (to.to_owned(), causes(&error.without_url()));
+        match unsent {
+            true => NotifyError::Unreachable { to, cause },
+            false => NotifyError::NoAnswer { to, cause },
+        }
+    }
 }

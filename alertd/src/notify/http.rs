@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderName};
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Url};
 
 use super::NotifyError;
-use crate::http_client::{HttpClient, HttpClientConfig, retry_after};
+use crate::http_client::{HttpClient, HttpClientConfig, beginning, retry_after};
 use crate::model::causes::causes;
 use crate::route::receiver::{SecretSource, check_url};
 
@@ -47,16 +47,10 @@ impl Endpoint {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let answer = request.body(body).send().await.map_err(|error| {
-            let unsent = error.is_connect() || error.is_builder();
-            let cause = causes(&error.without_url());
-            match unsent {
-                true => NotifyError::Unreachable { to: to.clone(), cause },
-                false => NotifyError::NoAnswer { to: to.clone(), cause },
-            }
-        })?;
+        let answer = request.body(body).send().await;
+        let answer = answer.map_err(|error| NotifyError::unanswered(&to, error))?;
         let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
-        let text = text(answer).await;
+        let text = beginning(answer, MAX_ANSWER).await;
         if status.is_success() {
             return Ok(text);
         }
@@ -84,19 +78,6 @@ fn retry_after_in(text: &str) -> Option<Duration> {
     let body: serde_json::Value = serde_json::from_str(text).ok()?;
     let seconds = body.get("retry_after")?.as_f64()?;
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// The start of the answer's body; one that ends early is taken as far as it goes.
-async fn text(mut answer: Response) -> String {
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() >= MAX_ANSWER {
-            bytes.truncate(MAX_ANSWER);
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// An answer fit for a log: short, on one line, and without the URL's secret parts.

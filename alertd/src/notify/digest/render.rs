@@ -8,6 +8,7 @@ use super::when;
 use crate::db::history::Episode;
 use crate::model::sample::Timestamp;
 use crate::notify::email::page::{FONT, frame, head};
+use crate::notify::mrkdwn;
 use crate::notify::wording::{self, clip, legible, rough};
 
 /// Slack shows no more of a message's text at once.
@@ -148,8 +149,7 @@ fn card(title: Option<&str>, rows: &[(String, String)]) -> Markup {
 
 /// In Slack's markup.
 pub(super) fn slack(summary: &Summary, zone: Tz, external_url: &str) -> String {
-    let escape =
-        |text: &str| legible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let escape = |text: &str| mrkdwn::escape(&legible(text));
     let mut text = format!("*{}*\n{}", subject(summary, zone), period(summary, zone));
     for (name, value) in figures(summary) {
         text.push_str(&format!("\n{name}: {}", escape(&value)));

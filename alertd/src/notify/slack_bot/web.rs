@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Url};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::http_client::{HttpClient, retry_after};
+use crate::http_client::{HttpClient, beginning, retry_after};
 use crate::model::causes::causes;
 use crate::notify::wording::clip;
 use crate::notify::{NotifyError, Settings};
@@ -72,28 +72,11 @@ impl Web {
             .header("content-type", "application/json; charset=utf-8")
             .timeout(self.timeout)
             .body(body);
-        let answer = request.send().await.map_err(|error| {
-            let unsent = error.is_connect() || error.is_builder();
-            let cause = causes(&error.without_url());
-            match unsent {
-                true => NotifyError::Unreachable { to: to.clone(), cause },
-                false => NotifyError::NoAnswer { to: to.clone(), cause },
-            }
-        })?;
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| NotifyError::unanswered(&to, error))?;
         let (status, wait) = (answer.status(), retry_after(answer.headers()));
-        judge(to, method, status, wait, &text(answer).await)
+        judge(to, method, status, wait, &beginning(answer, MAX_ANSWER).await)
     }
-}
-
-async fn text(mut answer: Response) -> String {
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_ANSWER {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A success says `ok`; a status of 200 alone says nothing.

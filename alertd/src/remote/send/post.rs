@@ -9,11 +9,8 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 
 use super::super::Protocol;
 use super::super::config::RemoteWriteConfig;
-use crate::http_client::{ClientError, HttpClient, retry_after};
-use crate::model::causes::causes;
+use crate::http_client::{ClientError, HttpClient, refusal, retry_after, within};
 
-/// As much of an answer is read and shown.
-const MOST_SHOWN: usize = 300;
 /// Longest wait that a receiver may ask for.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -54,21 +51,16 @@ impl Poster {
 
     /// Ends within the time-out. `samples` is what the body holds.
     pub(super) async fn post(&self, body: Bytes, samples: usize) -> Answer {
-        let later = |why| Answer::Later { why, after: None };
-        let sent = tokio::time::timeout(self.timeout, self.send(body)).await;
-        let answer = match sent {
-            Ok(Ok(Ok(answer))) => answer,
-            // The URL may hold a password.
-            Ok(Ok(Err(error))) => return later(causes(&error.without_url())),
-            Ok(Err(error)) => return later(causes(&error)),
-            Err(_) => return later("no answer in time".to_owned()),
+        let answer = match within(self.timeout, self.send(body)).await {
+            Ok(answer) => answer,
+            Err(why) => return Answer::Later { why, after: None },
         };
         let (status, headers) = (answer.status(), answer.headers().clone());
         if status.is_success() {
             let written = (self.protocol == Protocol::V2).then(|| written(&headers));
             return Answer::Taken { missing: samples - written.unwrap_or(samples).min(samples) };
         }
-        let why = format!("{} {}", status.as_u16(), self.text(answer).await);
+        let why = refusal(answer).await;
         match self.is_temporary(status) {
             true => Answer::Later { why, after: retry_after(&headers).map(|t| t.min(LONGEST)) },
             false => Answer::Refused { status, why },
@@ -91,19 +83,6 @@ impl Poster {
             StatusCode::TOO_MANY_REQUESTS => self.retry_429,
             status => status.is_server_error(),
         }
-    }
-
-    /// The beginning of an answer, on one line.
-    async fn text(&self, mut answer: Response) -> String {
-        let mut bytes = Vec::new();
-        while bytes.len() < MOST_SHOWN
-            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.timeout, answer.chunk()).await
-        {
-            bytes.extend_from_slice(&chunk);
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-        line.take(MOST_SHOWN).collect()
     }
 }
 

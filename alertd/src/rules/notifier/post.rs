@@ -9,13 +9,10 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::config::AlertmanagerConfig;
-use crate::http_client::{ClientError, HttpClient, retry_after};
+use crate::http_client::{ClientError, HttpClient, refusal, retry_after, within};
 use crate::model::alert::Alert;
-use crate::model::causes::causes;
 use crate::model::labels::Labels;
 
-/// As much of an answer is read and shown.
-const MOST_SHOWN: usize = 300;
 /// Longest wait that an Alertmanager may ask for.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -66,18 +63,15 @@ impl Poster {
     pub(super) async fn post(&self, alerts: impl Iterator<Item = &Alert>) -> Answer {
         let body: Vec<Posted<'_>> = alerts.map(posted).collect();
         let body = serde_json::to_string(&body).expect("maps with text as keys always serialize");
-        let later = |why| Answer::Later { why, after: None };
-        let answer = match tokio::time::timeout(self.timeout, self.send(body)).await {
-            Ok(Ok(Ok(answer))) => answer,
-            Ok(Ok(Err(error))) => return later(causes(&error.without_url())),
-            Ok(Err(error)) => return later(causes(&error)),
-            Err(_) => return later("no answer in time".to_owned()),
+        let answer = match within(self.timeout, self.send(body)).await {
+            Ok(answer) => answer,
+            Err(why) => return Answer::Later { why, after: None },
         };
         let (status, after) = (answer.status(), retry_after(answer.headers()));
         if status.is_success() {
             return Answer::Taken;
         }
-        let why = format!("{} {}", status.as_u16(), self.text(answer).await);
+        let why = refusal(answer).await;
         match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             true => Answer::Later { why, after: after.map(|time| time.min(LONGEST)) },
             false => Answer::Refused { why },
@@ -88,19 +82,6 @@ impl Poster {
         let request = self.client.request(Method::POST, &self.url).await?;
         let request = request.header(CONTENT_TYPE, "application/json").timeout(self.timeout);
         Ok(request.body(body).send().await)
-    }
-
-    /// The beginning of an answer, on one line.
-    async fn text(&self, mut answer: Response) -> String {
-        let mut bytes = Vec::new();
-        while bytes.len() < MOST_SHOWN
-            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.timeout, answer.chunk()).await
-        {
-            bytes.extend_from_slice(&chunk);
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-        line.take(MOST_SHOWN).collect()
     }
 }
 
