@@ -22,6 +22,16 @@ fn read(folder: &Path) -> (Heard, Report) {
     (heard, report)
 }
 
+/// What stands in the files now. Replay cuts a torn tail, and a record that is being written looks
+/// like one: the files of a living log are read from a copy.
+fn read_living(log: &Log) -> Heard {
+    let copy = tempfile::tempdir().unwrap();
+    for (_, file) in segments(&log.folder).unwrap() {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
+    read(copy.path()).0
+}
+
 fn times(heard: &Heard) -> Vec<i64> {
     heard.samples.iter().map(|(_, time, _)| *time).collect()
 }
@@ -37,8 +47,7 @@ fn what_was_waited_for_is_read_back() {
                 for at in 0..50 {
                     let position = log.add(&mut record(thread * 1000 + at));
                     log.wait(position).unwrap();
-                    let (heard, _) = read(log.folder.as_path());
-                    assert!(times(&heard).contains(&(thread * 1000 + at)));
+                    assert!(times(&read_living(log)).contains(&(thread * 1000 + at)));
                 }
             });
         }
