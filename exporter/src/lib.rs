@@ -14,3 +14,4 @@ pub mod process;
 pub mod scrape;
 pub mod secret;
 pub mod server;
+pub mod workflows;

@@ -1,0 +1,11 @@
+//! What GitHub Actions does: jobs, runs and runners, as webhooks and polls tell it, as metrics.
+//!
+//! ```text
+//! webhook ─► payload ─┐
+//!                     ├─► event ─► log (durable) ─► state ─► families
+//! poll ───────────────┘                              ▲
+//!   └─ runners ─► fleet ─────────────────────────────┘
+//! ```
+
+pub mod event;
+pub mod fleet;
