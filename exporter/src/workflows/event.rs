@@ -65,6 +65,9 @@ pub struct Run {
     /// What set it off: `push`, `pull_request`, `schedule` and so on.
     pub event: String,
     pub branch: Option<String>,
+    /// Of the repository; `None` where the payload does not say.
+    #[serde(default)]
+    pub default_branch: Option<String>,
     pub status: Status,
     pub conclusion: Option<String>,
     pub created_at: Option<f64>,
