@@ -52,6 +52,10 @@ pub struct Job {
     /// `None` until a runner has taken it.
     pub runner: Option<String>,
     pub runner_group: Option<String>,
+    /// When its gate last changed: `deployment.updated_at` beside the job of a webhook. `None`
+    /// for a job without an environment; the only time that tells when a gate opened.
+    #[serde(default)]
+    pub gate_changed_at: Option<f64>,
 }
 
 /// One attempt of a workflow run.
