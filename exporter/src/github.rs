@@ -31,7 +31,7 @@ pub mod model;
 mod pages;
 pub mod rate_limit;
 pub mod scope;
-mod time;
+pub(crate) mod time;
 mod transport;
 
 /// Runs in these states may hold jobs that are not done.

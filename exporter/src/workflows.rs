@@ -9,4 +9,7 @@
 
 pub mod event;
 pub mod fleet;
+pub mod intake;
+pub mod log;
+pub mod payload;
 pub mod state;

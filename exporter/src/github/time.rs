@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de};
 
 /// Reads `2026-11-21T06:05:33Z`, with or without a fraction, or with an offset such as `+02:00`.
-pub(super) fn parse(text: &str) -> Option<f64> {
+pub(crate) fn parse(text: &str) -> Option<f64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let mut date = date.split('-').map(digits);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);

@@ -122,6 +122,7 @@ pub enum Status {
     Completed,
     /// A word that this version does not know.
     #[default]
+    #[serde(other)]
     Other,
 }
 
