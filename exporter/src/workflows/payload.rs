@@ -118,6 +118,8 @@ fn shortened(text: &str) -> String {
 #[derive(Deserialize)]
 struct Repository {
     full_name: Text,
+    #[serde(default)]
+    default_branch: Option<Text>,
 }
 
 #[derive(Deserialize)]
@@ -226,6 +228,7 @@ impl RunPayload {
             workflow: workflow.or(given(run.name)).unwrap_or_default(),
             event: run.event.unwrap_or_default().0,
             branch: given(run.head_branch),
+            default_branch: given(self.repository.default_branch),
             status: run.status.unwrap_or_default(),
             conclusion: given(run.conclusion),
             created_at: run.created_at,
