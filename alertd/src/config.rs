@@ -268,7 +268,15 @@ impl Config {
         self.alerting.check(file)?;
         self.heartbeat.as_ref().map_or(Ok(()), |heartbeat| heartbeat.check(file))?;
         match &self.github {
-            Some(github) => github.check(file),
+            Some(github) => {
+                for pool in &self.pools {
+                    pool.scope.check(&github.auth).map_err(|expected| {
+                        let key = format!("pools[{}].scope", pool.name);
+                        Invalid::value(file, key, expected, pool.scope.to_string())
+                    })?;
+                }
+                github.check(file)
+            }
             None if self.pools.is_empty() => Ok(()),
             None => {
                 Err(Invalid::value(file, "github", "a credential, since there are pools", "none"))

@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
-use tracing::warn;
 
 use answer::parse_json;
 use client::Client;
 use config::GithubConfig;
 use error::GithubError;
 use metrics::GithubMetrics;
-use model::{Job, JobPage, LabelList, RunPage, Runner, RunnerLabel, RunnerPage};
+use model::{LabelList, Runner, RunnerLabel, RunnerPage};
 use rate_limit::Urgency;
-use scope::{Repository, Scope};
+use scope::Scope;
 use transport::Ask;
 
 mod answer;
@@ -25,19 +25,16 @@ mod client;
 pub mod config;
 mod credential;
 pub mod error;
+pub mod hooks;
 pub mod issues;
 pub mod metrics;
 pub mod model;
 mod pages;
 pub mod rate_limit;
+pub mod runs;
 pub mod scope;
 pub(crate) mod time;
 mod transport;
-
-/// Runs in these states may hold jobs that are not done.
-const LIVE: [&str; 4] = ["in_progress", "queued", "waiting", "pending"];
-/// Runs per repository whose jobs are read; each costs a call.
-const MAX_RUNS: usize = 500;
 
 /// One credential at one GitHub. Cheap to clone; the clones share budget, token and cache.
 #[derive(Clone)]
@@ -63,6 +60,26 @@ impl Github {
     /// Label calls always may.
     pub fn urgent(&self) -> Github {
         Github { client: Arc::clone(&self.client), urgency: Urgency::Urgent }
+    }
+
+    /// The same, for what only metrics wait for: it leaves a fifth of the rate limit alone.
+    pub fn background(&self) -> Github {
+        Github { client: Arc::clone(&self.client), urgency: Urgency::Background }
+    }
+
+    /// Calls that GitHub counted so far, of all clones.
+    pub fn spent(&self) -> u64 {
+        self.client.spent()
+    }
+
+    /// Calls a second that spend the rest of the window evenly; `None` while GitHub names no limit.
+    pub fn pace(&self) -> Option<f64> {
+        self.client.pace(self.urgency)
+    }
+
+    /// How long GitHub's limits forbid the next call.
+    pub fn must_wait(&self) -> Duration {
+        self.client.wait(self.urgency)
     }
 
     /// All runners registered in the scope, by id.
@@ -109,6 +126,7 @@ impl Github {
             path: format!("{}/actions/runners/{runner}/labels", scope.path()),
             endpoint: "{scope}/actions/runners/{runner_id}/labels",
             body: Some(json!({ "labels": [label] })),
+            as_app: false,
         };
         let (reply, token) = self.client.write(&ask).await?;
         let list: LabelList = parse_json(&ask, &reply, &token.secret)?;
@@ -128,6 +146,7 @@ impl Github {
             path: format!("{}/actions/runners/{runner}/labels/{}", scope.path(), encode(label)),
             endpoint: "{scope}/actions/runners/{runner_id}/labels/{name}",
             body: None,
+            as_app: false,
         };
         match self.client.write(&ask).await {
             Ok(_) => Ok(()),
@@ -141,64 +160,6 @@ impl Github {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The jobs of all runs that are not done, finished ones of these runs included.
-    ///
-    /// `JobsUnknown` for an organization whose scope names no repositories.
-    pub async fn jobs(&self, scope: &Scope) -> Result<Vec<Job>, GithubError> {
-        if let Scope::Organization { name, repositories } = scope
-            && repositories.is_empty()
-        {
-            return Err(GithubError::JobsUnknown { organization: name.clone() });
-        }
-        let mut jobs = BTreeMap::new();
-        for repository in scope.repositories() {
-            for run in self.live_runs(repository).await? {
-                for job in self.run_jobs(repository, run).await? {
-                    jobs.insert(job.id, job);
-                }
-            }
-        }
-        Ok(jobs.into_values().collect())
-    }
-
-    /// Ids of the runs that are not done, those that have begun first, each once.
-    async fn live_runs(&self, repository: &Repository) -> Result<Vec<u64>, GithubError> {
-        let mut runs = Vec::new();
-        for status in LIVE {
-            let path = format!("{}/actions/runs?status={status}&per_page=100", repository.path());
-            let ask = Ask::get("{repository}/actions/runs", path);
-            let pages: Vec<RunPage> = self.client.pages(ask, self.urgency).await?;
-            let found = pages.into_iter().flat_map(|page| page.workflow_runs).map(|run| run.id);
-            for run in found {
-                if !runs.contains(&run) {
-                    runs.push(run);
-                }
-            }
-        }
-        if runs.len() > MAX_RUNS {
-            let (runs, read) = (runs.len(), MAX_RUNS);
-            warn!(%repository, runs, read, "more live runs than are read");
-        }
-        runs.truncate(MAX_RUNS);
-        Ok(runs)
-    }
-
-    async fn run_jobs(&self, repository: &Repository, run: u64) -> Result<Vec<Job>, GithubError> {
-        let path = repository.path();
-        let path = format!("{path}/actions/runs/{run}/jobs?filter=latest&per_page=100");
-        let ask = Ask::get("{repository}/actions/runs/{run_id}/jobs", path);
-        let pages: Vec<JobPage> = match self.client.pages(ask, self.urgency).await {
-            // Deleted since it was listed.
-            Err(GithubError::NotFound { .. }) => Vec::new(),
-            other => other?,
-        };
-        let mut jobs: Vec<Job> = pages.into_iter().flat_map(|page| page.jobs).collect();
-        for job in &mut jobs {
-            job.repository = repository.to_string();
-        }
-        Ok(jobs)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::collectors::COLLECTORS;
 use crate::metric::{Desc, Kind};
-use crate::{process, scrape};
+use crate::{github, process, scrape};
 
 const HEAD: &str = "# Metrics of pitcrew-exporter
 
@@ -19,6 +19,7 @@ pub fn render() -> String {
         section(&mut text, &format!("{} ({default} by default)", entry.name), entry.descs);
     }
     section(&mut text, "the exporter itself", OWN);
+    section(&mut text, "its calls to GitHub", github::metrics::DESCS);
     section(&mut text, "each collector's health", scrape::DESCS);
     section(&mut text, "its process", process::DESCS);
     text
@@ -107,7 +108,7 @@ mod tests {
 
     fn all() -> impl Iterator<Item = &'static Desc> {
         let collectors = COLLECTORS.iter().flat_map(|entry| entry.descs);
-        collectors.chain(OWN).chain(scrape::DESCS).chain(process::DESCS)
+        collectors.chain(OWN).chain(github::metrics::DESCS).chain(scrape::DESCS).chain(process::DESCS)
     }
 
     fn pattern_fits(pattern: &str, name: &str) -> bool {

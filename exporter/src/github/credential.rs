@@ -91,6 +91,14 @@ impl Credential {
         self.refresh(&mut state, transport).await
     }
 
+    /// The App's own proof of identity; `NoApp` where a token of a person is used.
+    pub(super) async fn app_token(&self) -> Result<Token, GithubError> {
+        let Source::App { key, app_id, .. } = &self.source else { return Err(GithubError::NoApp) };
+        let state = self.state.lock().await;
+        let secret = key.sign(*app_id, clock::unix_seconds() as i64 + state.skew);
+        Ok(Token { secret, generation: state.generation })
+    }
+
     /// Another token than the one of this generation, after GitHub answered 401 to it; `None` when
     /// there is no other.
     pub(super) async fn replace(
@@ -198,6 +206,7 @@ async fn fetch(
         path: format!("/app/installations/{installation_id}/access_tokens"),
         endpoint: "/app/installations/{installation_id}/access_tokens",
         body: Some(serde_json::json!({})),
+        as_app: false,
     };
     let ours = clock::unix_seconds() as i64;
     let mut jwt = key.sign(app_id, ours + state.skew);

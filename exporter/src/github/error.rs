@@ -39,9 +39,12 @@ pub enum GithubError {
     /// An answer points to another place, where no token is sent.
     #[error("{call}: sent elsewhere ({status}): {to}")]
     Moved { call: Call, status: u16, to: String },
-    /// An organization's jobs, without a list of its repositories.
-    #[error("jobs of organization {organization} are unknown: its scope names no repositories")]
-    JobsUnknown { organization: String },
+    /// An organization's or enterprise's jobs, without a list of its repositories.
+    #[error("jobs of {scope} are unknown: this scope names no repositories")]
+    JobsUnknown { scope: String },
+    /// Only a GitHub App may ask this.
+    #[error("the credential is no GitHub App")]
+    NoApp,
     #[error("cannot read GitHub's token")]
     Token(#[from] SecretError),
     #[error("cannot use the GitHub App's private key")]

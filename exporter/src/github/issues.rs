@@ -90,6 +90,7 @@ impl Github {
             path: format!("{}/issues", repository.path()),
             endpoint: "{repository}/issues",
             body: Some(json!({ "title": title, "body": body, "labels": labels })),
+            as_app: false,
         };
         let (reply, token) = self.client.write(&ask).await?;
         parse_json(&ask, &reply, &token.secret)
@@ -111,6 +112,7 @@ impl Github {
             path: format!("{}/issues/{number}", repository.path()),
             endpoint: "{repository}/issues/{number}",
             body: Some(body),
+            as_app: false,
         };
         self.client.write(&ask).await.map(drop)
     }
@@ -148,6 +150,7 @@ impl Github {
             path: format!("{}/issues/{number}/comments", repository.path()),
             endpoint: "{repository}/issues/{number}/comments",
             body: Some(json!({ "body": body })),
+            as_app: false,
         };
         self.client.write(&ask).await.map(drop)
     }

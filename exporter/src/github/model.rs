@@ -26,6 +26,11 @@ pub struct Runner {
     /// `None` when this GitHub does not say.
     #[serde(default)]
     pub ephemeral: Option<bool>,
+    /// Of its agent, such as `2.330.0`; `None` before it first connected, and on older servers.
+    #[serde(default, deserialize_with = "not_empty")]
+    pub version: Option<String>,
+    #[serde(default)]
+    pub runner_group_id: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub struct Job {
     pub name: String,
     #[serde(default)]
     pub workflow_name: Option<String>,
+    #[serde(default, deserialize_with = "not_empty")]
+    pub head_branch: Option<String>,
     pub status: JobStatus,
     /// `success`, `failure`, `cancelled` and so on; `None` until completed.
     #[serde(default)]
@@ -83,6 +90,8 @@ pub struct Job {
     /// `None` until a runner has taken it.
     #[serde(default, deserialize_with = "not_empty")]
     pub runner_name: Option<String>,
+    #[serde(default, deserialize_with = "not_empty")]
+    pub runner_group_name: Option<String>,
     /// Seconds since the Unix epoch, as are the next two; older servers leave it out.
     #[serde(default, deserialize_with = "time::optional")]
     pub created_at: Option<f64>,
@@ -95,6 +104,38 @@ pub struct Job {
     pub html_url: Option<String>,
 }
 
+/// One attempt of a workflow's run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Run {
+    pub id: u64,
+    #[serde(default = "first_attempt")]
+    pub run_attempt: u32,
+    /// `owner/name`; filled in by the client.
+    #[serde(skip)]
+    pub repository: String,
+    /// The workflow's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What set it off.
+    #[serde(default)]
+    pub event: String,
+    #[serde(default, deserialize_with = "not_empty")]
+    pub head_branch: Option<String>,
+    #[serde(default)]
+    pub status: Option<JobStatus>,
+    #[serde(default)]
+    pub conclusion: Option<String>,
+    /// Seconds since the Unix epoch, as are the next two.
+    #[serde(default, deserialize_with = "time::optional")]
+    pub created_at: Option<f64>,
+    /// Of this attempt.
+    #[serde(default, deserialize_with = "time::optional")]
+    pub run_started_at: Option<f64>,
+    #[serde(default, deserialize_with = "time::optional")]
+    pub updated_at: Option<f64>,
+}
+
+/// Where a job or a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
@@ -119,11 +160,6 @@ pub(super) struct RunnerPage {
 #[derive(Debug, Deserialize)]
 pub(super) struct RunPage {
     pub(super) workflow_runs: Vec<Run>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Run {
-    pub(super) id: u64,
 }
 
 #[derive(Debug, Deserialize)]

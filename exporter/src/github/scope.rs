@@ -1,10 +1,13 @@
-//! Where runners are registered: one repository, or an organization.
+//! Where runners are registered: one repository, an organization, or an enterprise.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// In YAML `{ repository: owner/name }` or `{ organization: name, repositories: [owner/name] }`.
+use super::config::Auth;
+
+/// In YAML `{ repository: owner/name }`, `{ organization: name, repositories: [owner/name] }` or
+/// `{ enterprise: name, repositories: [owner/name] }`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "ScopeKeys")]
 pub enum Scope {
@@ -12,6 +15,11 @@ pub enum Scope {
     /// GitHub has no list of an organization's jobs: they are read from `repositories`, and are
     /// unknown when that is empty.
     Organization {
+        name: String,
+        repositories: Vec<Repository>,
+    },
+    /// The same, and GitHub lets only a person's token read it.
+    Enterprise {
         name: String,
         repositories: Vec<Repository>,
     },
@@ -30,31 +38,50 @@ impl Scope {
     pub fn repositories(&self) -> &[Repository] {
         match self {
             Scope::Repository(repository) => std::slice::from_ref(repository),
-            Scope::Organization { repositories, .. } => repositories,
+            Scope::Organization { repositories, .. } | Scope::Enterprise { repositories, .. } => {
+                repositories
+            }
         }
     }
 
-    /// The start of the path of its runner calls: `/repos/owner/name` or `/orgs/name`.
+    /// Whether such a credential can read it; the error is what was expected.
+    pub fn check(&self, auth: &Auth) -> Result<(), &'static str> {
+        match (self, auth) {
+            (Scope::Enterprise { .. }, Auth::App { .. }) => {
+                Err("auth.token_file, since a GitHub App cannot read an enterprise's runners")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The start of the path of its runner calls: `/repos/owner/name`, `/orgs/name` or
+    /// `/enterprises/name`.
     pub(super) fn path(&self) -> String {
         match self {
             Scope::Repository(repository) => repository.path(),
             Scope::Organization { name, .. } => format!("/orgs/{name}"),
+            Scope::Enterprise { name, .. } => format!("/enterprises/{name}"),
         }
     }
 }
 
 impl Repository {
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     pub(super) fn path(&self) -> String {
         format!("/repos/{}/{}", self.owner, self.name)
     }
 }
 
 impl fmt::Display for Scope {
-    /// `owner/name`, or the organization's name.
+    /// `owner/name`, the organization's name, or `enterprises/name`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Scope::Repository(repository) => repository.fmt(f),
             Scope::Organization { name, .. } => f.write_str(name),
+            Scope::Enterprise { name, .. } => write!(f, "enterprises/{name}"),
         }
     }
 }
@@ -91,6 +118,7 @@ impl TryFrom<String> for Repository {
 struct ScopeKeys {
     repository: Option<Repository>,
     organization: Option<String>,
+    enterprise: Option<String>,
     #[serde(default)]
     repositories: Vec<Repository>,
 }
@@ -99,15 +127,23 @@ impl TryFrom<ScopeKeys> for Scope {
     type Error = String;
 
     fn try_from(keys: ScopeKeys) -> Result<Scope, String> {
-        match (keys.repository, keys.organization) {
-            (Some(repository), None) if keys.repositories.is_empty() => {
+        let ScopeKeys { repository, organization, enterprise, repositories } = keys;
+        let named = |what: &str, name: String| match is_name(&name) {
+            true => Ok(name),
+            false => Err(format!("expected {what} name, found {name:?}")),
+        };
+        match (repository, organization, enterprise) {
+            (Some(repository), None, None) if repositories.is_empty() => {
                 Ok(Scope::Repository(repository))
             }
-            (None, Some(name)) if is_name(&name) => {
-                Ok(Scope::Organization { name, repositories: keys.repositories })
+            (None, Some(name), None) => {
+                Ok(Scope::Organization { name: named("an organization's", name)?, repositories })
             }
-            (None, Some(name)) => Err(format!("expected an organization's name, found {name:?}")),
-            _ => Err("expected either repository, or organization (with repositories)".to_owned()),
+            (None, None, Some(name)) => {
+                Ok(Scope::Enterprise { name: named("an enterprise's", name)?, repositories })
+            }
+            _ => Err("expected either repository, or organization or enterprise (with repositories)"
+                .to_owned()),
         }
     }
 }
@@ -124,7 +160,7 @@ mod tests {
     use crate::config::yaml::parse;
 
     #[test]
-    fn reads_both_kinds_and_refuses_paths() {
+    fn reads_each_kind_and_refuses_paths() {
         let scope = |text: &str| parse::<Scope>(std::path::Path::new("a"), text);
         let repository = scope("repository: octo/hello-world").unwrap();
         assert_eq!(repository.path(), "/repos/octo/hello-world");
@@ -133,8 +169,16 @@ mod tests {
         assert_eq!(organization.path(), "/orgs/octo");
         assert_eq!(organization.to_string(), "octo");
         assert_eq!(organization.repositories()[1].to_string(), "octo/b");
+        let enterprise = scope("{enterprise: acme, repositories: [octo/a]}").unwrap();
+        assert_eq!(enterprise.path(), "/enterprises/acme");
+        assert_eq!(enterprise.to_string(), "enterprises/acme");
+        let app = Auth::App { app_id: 1, installation_id: 2, private_key_file: "/k".into() };
+        assert!(enterprise.check(&app).is_err() && organization.check(&app).is_ok());
+        assert!(enterprise.check(&Auth::Token { token_file: "/t".into() }).is_ok());
         for text in [
             "{}",
+            "enterprise: a/b",
+            "{enterprise: a, organization: b}",
             "repository: octo",
             "repository: ../..",
             "repository: octo/a/b",

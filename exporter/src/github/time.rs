@@ -38,14 +38,35 @@ pub(super) fn parse_http(text: &str) -> Option<i64> {
     parse(&format!("{year:04}-{month:02}-{day:02}T{clock}Z")).map(|seconds| seconds as i64)
 }
 
+/// Whole seconds as GitHub writes them: `2026-11-21T06:05:33Z`.
+pub(super) fn format(seconds: f64) -> String {
+    let seconds = seconds as i64;
+    let (day, clock) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = date(day);
+    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of so many days since 1970-01-01.
+pub(super) fn date(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1);
+    (year + era * 400 + i64::from(month <= 2), month, day)
+}
+
 /// For `#[serde(deserialize_with = …)]`.
 pub(super) fn required<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     read(&String::deserialize(from)?)
 }
 
-/// As `required`, for a field that may be null; with `default`, one that may be missing.
+/// As `required`, for a field that may be null or empty; with `default`, one that may be missing.
 pub(super) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    Option::<String>::deserialize(from)?.map(|text| read(&text)).transpose()
+    let text = Option::<String>::deserialize(from)?.filter(|text| !text.is_empty());
+    text.map(|text| read(&text)).transpose()
 }
 
 fn read<E: de::Error>(text: &str) -> Result<f64, E> {
@@ -99,6 +120,8 @@ mod tests {
             ("2016-12-31T23:59:60Z", 1_483_228_800.0),
         ] {
             assert_eq!(parse(text), Some(seconds), "{text}");
+            let whole = text.ends_with('Z') && !text.contains(":60");
+            assert!(!whole || format(seconds) == text, "{text}: {}", format(seconds));
         }
         for text in [
             "",

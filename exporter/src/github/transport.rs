@@ -17,6 +17,8 @@ use crate::secret::Secret;
 
 /// Larger answers are refused; a page of 100 runs is about 2 MB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Supported until March 2028; Enterprise Server knows it since 3.9.
+const API_VERSION: &str = "2022-11-28";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Transport {
@@ -36,6 +38,8 @@ pub(super) struct Ask {
     pub(super) path: String,
     pub(super) endpoint: &'static str,
     pub(super) body: Option<Value>,
+    /// Signed by the GitHub App itself instead of its installation.
+    pub(super) as_app: bool,
 }
 
 /// What came back, of any status.
@@ -114,7 +118,8 @@ impl Transport {
         let mut request = Request::builder()
             .method(ask.method.clone())
             .uri(format!("{}{}", self.prefix, ask.path))
-            .header(ACCEPT, "application/vnd.github+json");
+            .header(ACCEPT, "application/vnd.github+json")
+            .header("x-github-api-version", API_VERSION);
         if let Some(etag) = etag {
             request = request.header(IF_NONE_MATCH, etag);
         }
@@ -146,7 +151,7 @@ impl Transport {
 
 impl Ask {
     pub(super) fn get(endpoint: &'static str, path: String) -> Ask {
-        Ask { method: Method::GET, path, endpoint, body: None }
+        Ask { method: Method::GET, path, endpoint, body: None, as_app: false }
     }
 
     fn unreachable(&self, source: Box<dyn Error + Send + Sync>) -> GithubError {
