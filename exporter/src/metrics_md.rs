@@ -108,7 +108,11 @@ mod tests {
 
     fn all() -> impl Iterator<Item = &'static Desc> {
         let collectors = COLLECTORS.iter().flat_map(|entry| entry.descs);
-        collectors.chain(OWN).chain(github::metrics::DESCS).chain(scrape::DESCS).chain(process::DESCS)
+        collectors
+            .chain(OWN)
+            .chain(github::metrics::DESCS)
+            .chain(scrape::DESCS)
+            .chain(process::DESCS)
     }
 
     fn pattern_fits(pattern: &str, name: &str) -> bool {

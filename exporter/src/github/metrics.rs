@@ -112,4 +112,5 @@ const HITS: &str = "Calls that GitHub refused for their rate: primary, the hour'
                     secondary, too many came at once";
 const WITHHELD: &str = "Calls that were not sent, to keep the rest of the budget for more urgent \
                         ones or because GitHub had asked to wait";
-const SKEW: &str = "GitHub's clock less this machine's, from its last answer; known to half a second";
+const SKEW: &str =
+    "GitHub's clock less this machine's, from its last answer; known to half a second";

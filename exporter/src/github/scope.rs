@@ -142,8 +142,10 @@ impl TryFrom<ScopeKeys> for Scope {
             (None, None, Some(name)) => {
                 Ok(Scope::Enterprise { name: named("an enterprise's", name)?, repositories })
             }
-            _ => Err("expected either repository, or organization or enterprise (with repositories)"
-                .to_owned()),
+            _ => {
+                Err("expected either repository, or organization or enterprise (with repositories)"
+                    .to_owned())
+            }
         }
     }
 }

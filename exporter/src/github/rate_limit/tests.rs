@@ -69,7 +69,11 @@ fn reserve_is_for_urgent_calls() {
     let mut limit = fresh(1.0);
     for (remaining, routine, urgent) in [(6, 0, 0), (5, 60, 0), (1, 60, 0), (0, 60, 60)] {
         limit.observe(seconds(0), "core", &report(remaining, 1060));
-        assert_eq!(limit.wait(seconds(0), "core", Urgency::Routine), seconds(routine), "{remaining}");
+        assert_eq!(
+            limit.wait(seconds(0), "core", Urgency::Routine),
+            seconds(routine),
+            "{remaining}"
+        );
         assert_eq!(limit.wait(seconds(0), "core", Urgency::Urgent), seconds(urgent), "{remaining}");
         assert_eq!(limit.wait(seconds(60), "core", Urgency::Urgent), seconds(0), "{remaining}");
     }
