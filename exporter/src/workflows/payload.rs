@@ -125,7 +125,16 @@ struct Repository {
 #[derive(Deserialize)]
 struct JobPayload {
     workflow_job: JobFields,
+    /// Beside a job with an environment.
+    #[serde(default)]
+    deployment: Option<Gate>,
     repository: Repository,
+}
+
+#[derive(Deserialize)]
+struct Gate {
+    #[serde(default, deserialize_with = "moment")]
+    updated_at: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -176,6 +185,7 @@ impl JobPayload {
             completed_at: job.completed_at,
             runner: given(job.runner_name),
             runner_group: given(job.runner_group_name),
+            gate_changed_at: self.deployment.and_then(|gate| gate.updated_at),
         })
     }
 }

@@ -41,12 +41,20 @@ fn a_job_is_read_whole() {
         completed_at: None,
         runner: Some("r-1".to_owned()),
         runner_group: Some("Default".to_owned()),
+        gate_changed_at: None,
     };
     assert_eq!(job(JOB).unwrap(), want);
     let form: String =
         form_urlencoded::Serializer::new(String::new()).append_pair("payload", JOB).finish();
     let events = parse("workflow_job", Encoding::Form, form.as_bytes(), 5.0).unwrap();
     assert_eq!(events[0].what, What::Job(want));
+}
+
+#[test]
+fn a_job_behind_a_gate_tells_when_that_changed() {
+    let gate = "{\"deployment\": {\"id\": 5, \"updated_at\": \"2026-11-21T06:00:30Z\"}, ";
+    let found = job(&JOB.replacen('{', gate, 1)).unwrap();
+    assert_eq!(found.gate_changed_at, Some(1_795_240_830.0));
 }
 
 #[test]
