@@ -10,6 +10,7 @@ mail="python3-aiosmtpd python3-attr python3-public"
 openapi=@octokit/openapi@23.0.2
 slack_types=@slack/types@3.2.0
 typescript=typescript@5.9.3
+webhooks_schemas=@octokit/webhooks-schemas@7.6.1
 
 need() { # need PROGRAM: what provides it
   command -v "$1" >/dev/null || { echo "make test needs $1: install $2" >&2; exit 1; }
@@ -82,6 +83,7 @@ npm_package() { # npm_package NAME PACKAGE: its files, as they are published, in
 }
 npm_package slack-types "$slack_types"
 npm_package typescript "$typescript"
+npm_package webhooks-schemas "$webhooks_schemas"
 
 for program in prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter; do
   [ -x "$peers/usr/bin/$program" ] || { echo "$peers/usr/bin/$program is missing: delete $peers and run this again" >&2; exit 1; }

@@ -18,6 +18,7 @@ mod lists;
 mod runners;
 mod schemas;
 mod sign_in;
+mod webhooks;
 
 const REPOSITORY: &str = "owner/name";
 

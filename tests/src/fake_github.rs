@@ -21,16 +21,21 @@ use sim::Sim;
 mod admin;
 pub mod auth;
 pub mod budget;
+pub mod deliveries;
 pub mod fault;
+mod flow;
+pub mod hooks;
 mod http;
 pub mod issues;
 pub mod json;
 pub mod ledger;
+mod lists;
+pub mod odd;
 pub mod registry;
 pub mod rest;
 pub mod settings;
 pub mod sim;
-mod webhooks;
+pub mod webhooks;
 
 /// A running simulator; dropping it closes its port.
 pub struct FakeGithub {
@@ -65,7 +70,7 @@ impl FakeGithub {
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("axum serves until it is dropped");
         });
-        let tasks = vec![server, tokio::spawn(webhooks::run(Arc::clone(&shared)))];
+        let tasks = vec![server, tokio::spawn(deliveries::run(Arc::clone(&shared)))];
         Ok(FakeGithub { url, shared, tasks })
     }
 
@@ -118,7 +123,8 @@ impl Shared {
     fn with<T>(&self, change: impl FnOnce(&mut Sim, f64, &mut Faults) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (sim, faults) = &mut *state;
-        let now = clock::unix_seconds() + sim.settings.clock_skew;
+        let clock = || clock::unix_seconds() + sim.settings.clock_skew;
+        let now = sim.settings.time.unwrap_or_else(clock);
         change(sim, now, faults)
     }
 }

@@ -64,6 +64,11 @@ pub fn openapi() -> PathBuf {
     present(root().join("api.github.com.json"))
 }
 
+/// The schemas of GitHub's webhook events, as `@octokit/webhooks-schemas` publishes them.
+pub fn webhook_schemas() -> PathBuf {
+    present(root().join("webhooks-schemas/schema.json"))
+}
+
 /// Where Python finds Debian's mail server.
 pub fn mail() -> PathBuf {
     present(root().join("mail"))

@@ -220,16 +220,9 @@ impl Lab {
     }
 
     pub(crate) fn queue(&self, name: &str, count: u32, duration_ms: u64) -> Vec<u64> {
-        let new = NewJobs {
-            repository: "octo/work".to_owned(),
-            name: name.to_owned(),
-            labels: vec!["self-hosted".to_owned(), "ci-active".to_owned()],
-            duration_ms,
-            result: "succeeded".to_owned(),
-            count,
-            workflow: "CI".to_owned(),
-            waiting: false,
-        };
+        let name = name.to_owned();
+        let new = NewJobs::new("octo/work", &["self-hosted", "ci-active"]);
+        let new = NewJobs { name, count, duration_ms, ..new };
         self.github.with(|sim, now| sim.queue(&new, "push", now).1)
     }
 

@@ -91,7 +91,12 @@ async fn post(github: &FakeGithub, path: &str, body: serde_json::Value) {
 async fn a_label_lets_waiting_jobs_onto_a_runner_and_webhooks_tell() {
     let hook = FakeWebhook::start().await;
     let github = FakeGithub::start(Settings { offline_after: 1.0, ..Settings::default() }).await;
-    let webhook = Webhook { url: hook.url.clone(), secret: "s3cret".to_owned() };
+    let webhook = Webhook {
+        url: hook.url.clone(),
+        secret: "s3cret".to_owned(),
+        events: vec!["workflow_job".to_owned()],
+        ..Webhook::default()
+    };
     post(&github, "settings", json!({ "webhooks": [webhook] })).await;
     let backup = session(&github, "backup", &["backup"]).await;
     post(

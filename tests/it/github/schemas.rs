@@ -6,7 +6,8 @@ use std::fs;
 use pitcrew_exporter::clock;
 use pitcrew_tests::fake_github::auth::APP_KEY;
 use pitcrew_tests::fake_github::rest::ENDPOINTS;
-use pitcrew_tests::fake_github::settings::{Settings, TOKEN};
+use pitcrew_tests::fake_github::settings::{Settings, TOKEN, Webhook};
+use pitcrew_tests::fake_github::sim::Sim;
 use pitcrew_tests::peers;
 use serde_json::Value;
 
@@ -149,6 +150,12 @@ impl Caller<'_> {
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         assert_eq!(status, want, "{method} {url}: {text}");
+        // github.com's description leaves out an enterprise's runners; they are like an organization's.
+        if let Some(rest) = path.strip_prefix("/enterprises/{enterprise}") {
+            self.schemas.check(method, &format!("/orgs/{{org}}{rest}"), status, &text);
+            self.schemas.seen.insert((method.to_owned(), path.to_owned()));
+            return;
+        }
         self.schemas.check(method, path, status, &text);
     }
 
@@ -197,9 +204,52 @@ async fn issues(caller: &mut Caller<'_>) {
     caller.call("GET", issue, "", Value::Null, 410).await;
 }
 
+/// Hooks of all three owners; the deliveries reach nobody.
+async fn deliveries(caller: &mut Caller<'_>) {
+    let hooks = ["/repos/{owner}/{repo}/hooks", "/orgs/{org}/hooks"];
+    for list in hooks {
+        caller.call("GET", list, "", Value::Null, 200).await;
+    }
+    for (id, start) in [
+        (1, "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries"),
+        (2, "/orgs/{org}/hooks/{hook_id}/deliveries"),
+        (3, "/app/hook/deliveries"),
+    ] {
+        caller.set("hook_id", id);
+        let delivered = |sim: &mut Sim| {
+            let mut all = sim.deliveries.all.iter();
+            all.find(|delivery| delivery.hook == id && delivery.status != 0).map(|found| found.id)
+        };
+        let mut found = None;
+        while found.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            found = caller.github.with(|sim, _| delivered(sim));
+        }
+        caller.set("delivery_id", found.unwrap());
+        for query in ["", "?per_page=1", "?status=failure"] {
+            caller.call("GET", start, query, Value::Null, 200).await;
+        }
+        let one = format!("{start}/{{delivery_id}}");
+        caller.call("GET", &one, "", Value::Null, 200).await;
+        caller.call("POST", &format!("{one}/attempts"), "", Value::Null, 202).await;
+    }
+}
+
 #[tokio::test]
 async fn every_body_fits_githubs_schema() {
-    let github = FakeGithub::start(Settings { busy_lag: 0.0, ..Settings::default() }).await;
+    let hook = |id, scope: &str| Webhook {
+        id,
+        scope: scope.to_owned(),
+        url: "http://127.0.0.1:1/".to_owned(),
+        ..Webhook::default()
+    };
+    let webhooks = vec![hook(1, REPOSITORY), hook(2, "owner"), hook(3, "app")];
+    let usage = json!({ "date": "2026-01-01T00:00:00Z", "product": "Actions", "sku": "Linux",
+        "quantity": 3, "unitType": "minutes", "pricePerUnit": 0.006, "grossAmount": 0.018,
+        "discountAmount": 0.0, "netAmount": 0.018, "organizationName": "owner",
+        "repositoryName": REPOSITORY });
+    let settings = Settings { busy_lag: 0.0, webhooks, usage: vec![usage], ..Settings::default() };
+    let github = FakeGithub::start(settings).await;
     let mut caller = Caller { github: &github, schemas: Schemas::load(), ids: Vec::new() };
     for (name, id) in [
         ("owner", "owner"),
@@ -207,6 +257,8 @@ async fn every_body_fits_githubs_schema() {
         ("org", "owner"),
         ("installation_id", "2"),
         ("workflow_id", "ci.yml"),
+        ("enterprise", "acme"),
+        ("attempt_number", "1"),
     ] {
         caller.set(name, id);
     }
@@ -215,6 +267,13 @@ async fn every_body_fits_githubs_schema() {
         .await;
     caller.call("GET", "/rate_limit", "", Value::Null, 200).await;
 
+    let new = json!({ "name": "e", "scope": "enterprises/acme", "labels": ["x"] });
+    let new: NewRunner = serde_json::from_value(new).unwrap();
+    caller.set("runner_id", github.with(|sim, now| sim.register(&new, now)).id);
+    for path in ["", "/{runner_id}"] {
+        let path = format!("/enterprises/{{enterprise}}/actions/runners{path}");
+        caller.call("GET", &path, "", Value::Null, 200).await;
+    }
     for start in ["/repos/{owner}/{repo}", "/orgs/{org}"] {
         let scope = if start.contains("org}") { "owner" } else { REPOSITORY };
         let new = |name: &str| -> NewRunner {
@@ -247,7 +306,7 @@ async fn every_body_fits_githubs_schema() {
         caller.set("name", "linux");
         caller.call("DELETE", &label, "", Value::Null, 422).await;
         // Once in contact it has a version; busy, it cannot be removed.
-        let job = json!({ "repository": REPOSITORY, "count": 2 });
+        let job = json!({ "repository": REPOSITORY, "count": 2, "concurrency": "ci" });
         let job = serde_json::from_value(job).unwrap();
         let (run, _) = github.with(|sim, now| sim.queue(&job, "push", now));
         let job = github.with(|sim, now| sim.poll(a.id, &a.token, now)).unwrap().unwrap();
@@ -275,6 +334,14 @@ async fn every_body_fits_githubs_schema() {
     caller.call("POST", dispatch, "", detailed, 200).await;
     caller.call("POST", dispatch, "", json!({}), 422).await;
     issues(&mut caller).await;
+    deliveries(&mut caller).await;
+    for (path, query) in [
+        ("/orgs/{org}/repos", ""),
+        ("/installation/repositories", ""),
+        ("/organizations/{org}/settings/billing/usage", "?year=2026&month=1&day=1"),
+    ] {
+        caller.call("GET", path, query, Value::Null, 200).await;
+    }
     let runners = "/repos/{owner}/{repo}/actions/runners";
     caller.call_as("Bearer wrong", "GET", runners, "", Value::Null, 401).await;
     github.with(|sim, _| sim.settings.rate_limit = 1);
@@ -298,9 +365,15 @@ async fn jobs(caller: &mut Caller<'_>) {
         caller.call("GET", runs, query, Value::Null, 200).await;
     }
     caller.call("GET", "/repos/{owner}/{repo}/actions/runs/{run_id}", "", Value::Null, 200).await;
-    let jobs = "/repos/{owner}/{repo}/actions/runs/{run_id}/jobs";
-    for query in ["", "?filter=all"] {
-        caller.call("GET", jobs, query, Value::Null, 200).await;
+    for (path, query) in [
+        ("jobs", ""),
+        ("jobs", "?filter=all"),
+        ("attempts/{attempt_number}", ""),
+        ("attempts/{attempt_number}/jobs", ""),
+        ("concurrency_groups", ""),
+    ] {
+        let path = format!("/repos/{{owner}}/{{repo}}/actions/runs/{{run_id}}/{path}");
+        caller.call("GET", &path, query, Value::Null, 200).await;
     }
     caller.call("GET", "/repos/{owner}/{repo}/actions/jobs/{job_id}", "", Value::Null, 200).await;
 }

@@ -16,7 +16,7 @@ use super::Shared;
 use super::fault::Fault;
 use super::ledger::check;
 use super::registry::NewRunner;
-use super::sim::{Job, NewJobs, Refused};
+use super::sim::{Job, NewJobs, Refused, Sim};
 
 /// Longest wait for a job, as GitHub's own.
 const LONGEST_POLL: Duration = Duration::from_secs(50);
@@ -28,6 +28,10 @@ type App = State<Arc<Shared>>;
 pub(super) fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/_sim/jobs", post(queue))
+        .route("/_sim/jobs/{job}/approve", post(approve))
+        .route("/_sim/jobs/{job}/cancel", post(cancel))
+        .route("/_sim/runs/{run}/rerun-failed", post(rerun_failed))
+        .route("/_sim/hooks/{hook}/ping", post(ping))
         .route("/_sim/faults", post(fault).delete(clear_faults))
         .route("/_sim/settings", get(settings).post(change_settings))
         .route("/_sim/ledger", get(ledger))
@@ -44,6 +48,25 @@ async fn queue(State(shared): App, Json(new): Json<NewJobs>) -> Json<Value> {
     let (run, jobs) = shared.with(|sim, now, _| sim.queue(&new, "push", now));
     shared.wake.notify_waiters();
     Json(json!({ "run_id": run, "jobs": jobs }))
+}
+
+async fn approve(State(shared): App, Path(job): Path<u64>) -> StatusCode {
+    done(&shared, |sim, now| sim.approve(job, now))
+}
+
+async fn cancel(State(shared): App, Path(job): Path<u64>) -> StatusCode {
+    done(&shared, |sim, now| sim.cancel(job, now))
+}
+
+async fn rerun_failed(State(shared): App, Path(run): Path<u64>) -> StatusCode {
+    done(&shared, |sim, now| sim.rerun_failed(run, now).is_some())
+}
+
+async fn ping(State(shared): App, Path(hook): Path<u64>) -> StatusCode {
+    done(&shared, |sim, _| {
+        sim.ping(hook);
+        true
+    })
 }
 
 async fn fault(State(shared): App, Json(fault): Json<Fault>) -> StatusCode {
@@ -180,6 +203,13 @@ fn ticket(job: &Job) -> Value {
         "duration_ms": job.duration_ms,
         "result": job.result,
     })
+}
+
+/// What a change that may be out of place has come to.
+fn done(shared: &Shared, change: impl FnOnce(&mut Sim, f64) -> bool) -> StatusCode {
+    let done = shared.with(|sim, now, _| change(sim, now));
+    shared.wake.notify_waiters();
+    if done { StatusCode::NO_CONTENT } else { StatusCode::CONFLICT }
 }
 
 fn refused(why: Refused) -> Response {

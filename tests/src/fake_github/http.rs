@@ -18,7 +18,7 @@ use super::budget::{Budget, Exceeded};
 use super::fault::{Fault, Kind};
 use super::json::http_date;
 use super::ledger::{Event, What};
-use super::rest::{ACCESS_TOKENS, Answer, Ask, ENDPOINTS, Endpoint, RATE_LIMIT};
+use super::rest::{Answer, Ask, ENDPOINTS, Endpoint, RATE_LIMIT};
 use super::sim::Sim;
 
 /// Where GitHub Enterprise Server has its API; both places work here.
@@ -110,7 +110,7 @@ impl Call<'_> {
             return plain(Answer::error(404, "Not Found"));
         };
         let authorization = self.header(header::AUTHORIZATION);
-        let caller = if endpoint.path == ACCESS_TOKENS {
+        let caller = if endpoint.path.starts_with("/app/") {
             match check_app(&sim.settings, authorization, now) {
                 Ok(()) => "app".to_owned(),
                 Err(message) => return plain(Answer::error(401, message)),
@@ -130,6 +130,11 @@ impl Call<'_> {
             && let Some(link) = links(&format!("{base}{path}"), &ask.query, page, pages)
         {
             reply.headers.push(("link", link));
+        }
+        if let Some(cursor) = reply.answer.cursor.take() {
+            let (per_page, _) = ask.page();
+            let url = format!("{base}{path}?per_page={per_page}&cursor={cursor}");
+            reply.headers.push(("link", format!("<{url}>; rel=\"next\"")));
         }
         reply.budget = Some(sim.budgets.budget(&caller, &sim.settings, now));
         reply
@@ -162,7 +167,19 @@ impl Call<'_> {
             name.eq_ignore_ascii_case(&scope)
                 || name.split_once('/').is_some_and(|(owner, _)| owner.eq_ignore_ascii_case(&scope))
         });
-        let missing = !known.is_empty() && !exists && endpoint.path != ACCESS_TOKENS;
+        let enterprise = ask.params.contains_key("enterprise");
+        if enterprise && ask.caller.starts_with("installation ") {
+            return plain(Answer::error(403, "Resource not accessible by integration"));
+        }
+        let denied = settings.denied.iter().find(|(part, _)| self.uri.path().contains(*part));
+        if let Some((_, permission)) = denied {
+            let message = "Resource not accessible by personal access token";
+            let mut reply = plain(Answer::error(403, message));
+            reply.headers.push(("x-accepted-github-permissions", permission.clone()));
+            return reply;
+        }
+        let scoped = ["owner", "org"].iter().any(|name| ask.params.contains_key(name));
+        let missing = !known.is_empty() && scoped && !exists;
         let answer = match missing {
             true => Answer::error(404, "Not Found"),
             false => (endpoint.answer)(sim, ask),
@@ -171,7 +188,7 @@ impl Call<'_> {
         if self.method == Method::GET && reply.answer.status == 200 {
             let etag = self.etag(&reply.answer);
             if self.header(header::IF_NONE_MATCH) == Some(&etag) {
-                reply.answer = Answer { status: 304, body: None, page: None };
+                reply.answer = Answer { status: 304, body: None, page: None, cursor: None };
             }
             reply.headers.push(("etag", etag));
             reply.headers.push(("cache-control", "private, max-age=60, s-maxage=60".to_owned()));

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::sim::{Job, Label, Run, Runner, Sim, Status};
 
+/// A run's status and conclusion.
+pub type RunState = (&'static str, Option<&'static str>);
+
 pub fn runner(sim: &Sim, runner: &Runner, now: f64) -> Value {
     let online = runner.is_online(&sim.settings, now);
     json!({
@@ -24,8 +27,8 @@ pub fn label(label: &Label) -> Value {
     json!({ "id": label.id, "name": label.name, "type": kind })
 }
 
-pub fn job(sim: &Sim, job: &Job, base: &str) -> Value {
-    let run = &sim.runs[&job.run];
+/// A job of this run.
+pub fn job(job: &Job, run: &Run, base: &str) -> Value {
     let repository = &run.repository;
     let api = format!("{base}/repos/{repository}");
     let html = html(base);
@@ -33,7 +36,7 @@ pub fn job(sim: &Sim, job: &Job, base: &str) -> Value {
         Some((id, name, group)) => (Some(id), Some(name), Some(group)),
         None => (None, None, None),
     };
-    json!({
+    job.odd.spoil(json!({
         "id": job.id,
         "run_id": job.run,
         "run_url": format!("{api}/actions/runs/{}", job.run),
@@ -42,7 +45,7 @@ pub fn job(sim: &Sim, job: &Job, base: &str) -> Value {
         "head_sha": sha(run),
         "url": format!("{api}/actions/jobs/{}", job.id),
         "html_url": format!("{html}/{repository}/actions/runs/{}/job/{}", job.run, job.id),
-        "status": status(job.status),
+        "status": job.status.word(),
         "conclusion": job.conclusion,
         "created_at": time(job.created),
         // Before it starts, GitHub shows the time of its creation here.
@@ -58,13 +61,12 @@ pub fn job(sim: &Sim, job: &Job, base: &str) -> Value {
         "runner_group_name": group,
         "workflow_name": run.workflow,
         "head_branch": run.branch,
-    })
+    }))
 }
 
-pub fn run(sim: &Sim, run: &Run, base: &str) -> Value {
+pub fn run(run: &Run, (status, conclusion): RunState, base: &str) -> Value {
     let api = format!("{base}/repos/{}", run.repository);
     let url = format!("{api}/actions/runs/{}", run.id);
-    let (status, conclusion) = run_state(sim, run);
     let owner = run.repository.split_once('/').map_or("", |(owner, _)| owner);
     json!({
         "id": run.id,
@@ -80,13 +82,13 @@ pub fn run(sim: &Sim, run: &Run, base: &str) -> Value {
         "event": run.event,
         "status": status,
         "conclusion": conclusion,
-        "workflow_id": 1,
+        "workflow_id": number(&run.workflow),
         "url": url,
         "html_url": format!("{}/{}/actions/runs/{}", html(base), run.repository, run.id),
         "pull_requests": [],
         "created_at": time(run.created),
         "updated_at": time(run.updated),
-        "run_started_at": time(run.created),
+        "run_started_at": time(run.started),
         "actor": user(owner, base),
         "triggering_actor": user(owner, base),
         "jobs_url": format!("{url}/jobs"),
@@ -96,7 +98,7 @@ pub fn run(sim: &Sim, run: &Run, base: &str) -> Value {
         "cancel_url": format!("{url}/cancel"),
         "rerun_url": format!("{url}/rerun"),
         "previous_attempt_url": null,
-        "workflow_url": format!("{api}/actions/workflows/1"),
+        "workflow_url": format!("{api}/actions/workflows/{}", number(&run.workflow)),
         "head_commit": {
             "id": sha(run),
             "tree_id": sha(run),
@@ -112,38 +114,34 @@ pub fn run(sim: &Sim, run: &Run, base: &str) -> Value {
 }
 
 /// A run's state follows from its latest jobs.
-pub fn run_state(sim: &Sim, run: &Run) -> (&'static str, Option<&'static str>) {
-    let jobs: Vec<_> = latest(sim, run.id);
+pub fn run_state(sim: &Sim, run: &Run) -> RunState {
+    let jobs: Vec<_> = latest(sim, run);
     let all = |status| jobs.iter().all(|job| job.status == status);
     if all(Status::Completed) {
         let ended = |word| jobs.iter().any(|job| job.conclusion.as_deref() == Some(word));
         let worst = ["failure", "timed_out", "cancelled"].into_iter().find(|word| ended(word));
-        return ("completed", Some(worst.unwrap_or("success")));
+        let skipped = jobs.iter().all(|job| job.conclusion.as_deref() == Some("skipped"));
+        let best = if skipped && !jobs.is_empty() { "skipped" } else { "success" };
+        return ("completed", Some(worst.unwrap_or(best)));
     }
+    let begun = |job: &&Job| matches!(job.status, Status::InProgress | Status::Completed);
     match () {
         () if all(Status::Waiting) => ("waiting", None),
-        () if jobs.iter().any(|job| !matches!(job.status, Status::Queued | Status::Waiting)) => {
-            ("in_progress", None)
-        }
+        () if all(Status::Pending) => ("pending", None),
+        () if jobs.iter().any(begun) => ("in_progress", None),
         () => ("queued", None),
     }
 }
 
 /// The run's jobs, of each name the one of the latest attempt.
-pub fn latest(sim: &Sim, run: u64) -> Vec<&Job> {
-    let jobs: Vec<_> = sim.jobs.values().filter(|job| job.run == run).collect();
+pub fn latest<'a>(sim: &'a Sim, run: &Run) -> Vec<&'a Job> {
+    let jobs: Vec<_> = run.jobs.iter().filter_map(|id| sim.jobs.get(id)).collect();
+    if run.attempt == 1 {
+        return jobs;
+    }
     let newer =
         |job: &Job| jobs.iter().any(|other| other.name == job.name && other.attempt > job.attempt);
     jobs.iter().copied().filter(|job| !newer(job)).collect()
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Waiting => "waiting",
-        Status::Queued => "queued",
-        Status::InProgress => "in_progress",
-        Status::Completed => "completed",
-    }
 }
 
 pub fn repository(full_name: &str, base: &str) -> Value {
@@ -204,6 +202,77 @@ pub fn repository(full_name: &str, base: &str) -> Value {
     repository
 }
 
+/// A repository as webhooks tell it, which is more than lists do.
+pub fn whole_repository(full_name: &str, base: &str) -> Value {
+    let mut whole = repository(full_name, base);
+    let html = format!("{}/{full_name}", html(base));
+    let more = json!({
+        "created_at": time(0.0),
+        "updated_at": time(0.0),
+        "pushed_at": time(0.0),
+        "git_url": format!("git://git.example/{full_name}.git"),
+        "ssh_url": format!("git@git.example:{full_name}.git"),
+        "clone_url": format!("{html}.git"),
+        "svn_url": html,
+        "homepage": null,
+        "mirror_url": null,
+        "language": null,
+        "license": null,
+        "default_branch": "main",
+        "visibility": "private",
+        "topics": [],
+        "custom_properties": {},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        whole[key] = value.clone();
+    }
+    for flag in [
+        "archived",
+        "disabled",
+        "has_discussions",
+        "has_downloads",
+        "has_issues",
+        "has_pages",
+        "has_projects",
+        "has_wiki",
+        "is_template",
+        "web_commit_signoff_required",
+    ] {
+        whole[flag] = json!(false);
+    }
+    for count in [
+        "forks",
+        "forks_count",
+        "open_issues",
+        "open_issues_count",
+        "size",
+        "stargazers_count",
+        "watchers",
+        "watchers_count",
+    ] {
+        whole[count] = json!(0);
+    }
+    whole
+}
+
+pub fn organization(login: &str, base: &str) -> Value {
+    let api = format!("{base}/orgs/{login}");
+    json!({
+        "login": login,
+        "id": number(login),
+        "node_id": format!("O_{}", number(login)),
+        "url": api,
+        "repos_url": format!("{api}/repos"),
+        "events_url": format!("{api}/events"),
+        "hooks_url": format!("{api}/hooks"),
+        "issues_url": format!("{api}/issues"),
+        "members_url": format!("{api}/members{{/member}}"),
+        "public_members_url": format!("{api}/public_members{{/member}}"),
+        "avatar_url": format!("{}/avatars/{login}", html(base)),
+        "description": null,
+    })
+}
+
 pub fn user(login: &str, base: &str) -> Value {
     let api = format!("{base}/users/{login}");
     let mut user = json!({
@@ -211,7 +280,7 @@ pub fn user(login: &str, base: &str) -> Value {
         "id": number(login),
         "node_id": format!("U_{}", number(login)),
         "avatar_url": format!("{}/avatars/{login}", html(base)),
-        "gravatar_id": null,
+        "gravatar_id": "",
         "url": api,
         "html_url": format!("{}/{login}", html(base)),
         "type": "Organization",
@@ -266,12 +335,12 @@ pub fn html(base: &str) -> &str {
     base.trim_end_matches("/api/v3")
 }
 
-fn sha(run: &Run) -> String {
+pub(super) fn sha(run: &Run) -> String {
     format!("{:040x}", run.id)
 }
 
 /// A number that stays the same for a name.
-fn number(name: &str) -> u64 {
+pub(super) fn number(name: &str) -> u64 {
     name.bytes().fold(7, |sum: u64, byte| (sum * 31 + u64::from(byte)) % 1_000_000_007)
 }
 

@@ -10,8 +10,10 @@ const MAX_ENTRIES: usize = 200_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// A job waits for a runner.
+    /// A job waits for a runner, or first for what holds it back.
     Queued,
+    /// Nothing but the lack of a runner holds the job back any more.
+    Released,
     /// A runner has taken the job.
     Assigned,
     /// The runner said how the job ended.
@@ -51,6 +53,11 @@ pub struct What {
     pub runner_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// From its creation to its start, less what it was held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conclusion: Option<String>,
     /// The token's holder.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::registry::LabelRefused;
 use super::sim::{NewJobs, Runner, Sim};
-use super::{auth, issues, json};
+use super::{auth, hooks, issues, json, lists};
 
 /// A call that is signed in and within its limits.
 pub struct Ask<'a> {
@@ -26,6 +26,8 @@ pub struct Answer {
     pub body: Option<Value>,
     /// Which page this is, of how many.
     pub page: Option<(usize, usize)>,
+    /// Of the next page, for lists that have no numbered ones.
+    pub cursor: Option<String>,
 }
 
 /// One line of `ENDPOINTS`; `path` is GitHub's own template.
@@ -68,9 +70,28 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("PUT", "/orgs/{org}/actions/runners/{runner_id}/labels", set_labels),
     endpoint("DELETE", "/orgs/{org}/actions/runners/{runner_id}/labels", clear_labels),
     endpoint("DELETE", "/orgs/{org}/actions/runners/{runner_id}/labels/{name}", remove_label),
-    endpoint("GET", "/repos/{owner}/{repo}/actions/runs", list_runs),
+    endpoint("GET", "/enterprises/{enterprise}/actions/runners", list_runners),
+    endpoint("GET", "/enterprises/{enterprise}/actions/runners/{runner_id}", get_runner),
+    endpoint("GET", "/orgs/{org}/repos", lists::repositories),
+    endpoint("GET", "/installation/repositories", lists::installed),
+    endpoint("GET", "/organizations/{org}/settings/billing/usage", lists::usage),
+    endpoint("GET", "/repos/{owner}/{repo}/hooks", hooks::list),
+    endpoint("GET", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries", hooks::deliveries),
+    endpoint("GET", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}", hooks::delivery),
+    endpoint("POST", "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}/attempts", hooks::redeliver),
+    endpoint("GET", "/orgs/{org}/hooks", hooks::list),
+    endpoint("GET", "/orgs/{org}/hooks/{hook_id}/deliveries", hooks::deliveries),
+    endpoint("GET", "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}", hooks::delivery),
+    endpoint("POST", "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}/attempts", hooks::redeliver),
+    endpoint("GET", "/app/hook/deliveries", hooks::deliveries),
+    endpoint("GET", "/app/hook/deliveries/{delivery_id}", hooks::delivery),
+    endpoint("POST", "/app/hook/deliveries/{delivery_id}/attempts", hooks::redeliver),
+    endpoint("GET", "/repos/{owner}/{repo}/actions/runs", lists::runs),
     endpoint("GET", "/repos/{owner}/{repo}/actions/runs/{run_id}", get_run),
     endpoint("GET", "/repos/{owner}/{repo}/actions/runs/{run_id}/jobs", list_jobs),
+    endpoint("GET", "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}", lists::attempt),
+    endpoint("GET", "/repos/{owner}/{repo}/actions/runs/{run_id}/attempts/{attempt_number}/jobs", lists::attempt_jobs),
+    endpoint("GET", "/repos/{owner}/{repo}/actions/runs/{run_id}/concurrency_groups", lists::concurrency_groups),
     endpoint("GET", "/repos/{owner}/{repo}/actions/jobs/{job_id}", get_job),
     endpoint("POST", "/repos/{owner}/{repo}/actions/jobs/{job_id}/rerun", rerun_job),
     endpoint("POST", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches", dispatch),
@@ -83,11 +104,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
 ];
 
 impl Ask<'_> {
-    /// `owner/name`, or the organization.
+    /// `owner/name`, the organization, or `enterprises/name`.
     pub fn scope(&self) -> String {
-        match self.params.get("org") {
-            Some(org) => org.clone(),
-            None => format!("{}/{}", self.param("owner"), self.param("repo")),
+        match (self.params.get("org"), self.params.get("enterprise")) {
+            (Some(org), _) => org.clone(),
+            (None, Some(enterprise)) => format!("enterprises/{enterprise}"),
+            (None, None) => format!("{}/{}", self.param("owner"), self.param("repo")),
         }
     }
 
@@ -100,7 +122,7 @@ impl Ask<'_> {
     }
 
     /// `per_page` and `page`, within GitHub's bounds.
-    fn page(&self) -> (usize, usize) {
+    pub(super) fn page(&self) -> (usize, usize) {
         let number = |name: &str| self.query.get(name)?.parse::<usize>().ok();
         (number("per_page").unwrap_or(30).clamp(1, 100), number("page").unwrap_or(1).max(1))
     }
@@ -113,7 +135,7 @@ impl Ask<'_> {
 
 impl Answer {
     pub fn ok(status: u16, body: Value) -> Answer {
-        Answer { status, body: Some(body), page: None }
+        Answer { status, body: Some(body), page: None, cursor: None }
     }
 
     pub fn error(status: u16, message: &str) -> Answer {
@@ -127,10 +149,10 @@ impl Answer {
     }
 
     fn empty() -> Answer {
-        Answer { status: 204, body: None, page: None }
+        Answer { status: 204, body: None, page: None, cursor: None }
     }
 
-    fn not_found() -> Answer {
+    pub(super) fn not_found() -> Answer {
         Answer::error(404, "Not Found")
     }
 
@@ -139,16 +161,17 @@ impl Answer {
         let (per_page, page) = ask.page();
         let pages = all.len().div_ceil(per_page);
         let items: Vec<_> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
-        Answer { status: 200, body: Some(items.into()), page: Some((page, pages)) }
+        Answer { status: 200, body: Some(items.into()), page: Some((page, pages)), cursor: None }
     }
 
     /// One page of a list under this name.
-    fn list(ask: &Ask, name: &str, all: Vec<Value>) -> Answer {
+    pub(super) fn list(ask: &Ask, name: &str, all: Vec<Value>) -> Answer {
         let (per_page, page) = ask.page();
         let total = all.len();
         let items: Vec<_> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
         let body = json!({ "total_count": total, name: items });
-        Answer { status: 200, body: Some(body), page: Some((page, total.div_ceil(per_page))) }
+        let page = Some((page, total.div_ceil(per_page)));
+        Answer { status: 200, body: Some(body), page, cursor: None }
     }
 }
 
@@ -260,24 +283,6 @@ fn remove_label(sim: &mut Sim, ask: &Ask) -> Answer {
     change_labels(sim, ask, |sim, id| sim.remove_label(id, name, &ask.caller, ask.now))
 }
 
-fn list_runs(sim: &mut Sim, ask: &Ask) -> Answer {
-    let repository = ask.scope();
-    let status = ask.query.get("status").map(String::as_str);
-    let newest_first = sim.runs.values().rev();
-    let mut all: Vec<_> = newest_first
-        .filter(|run| run.repository.eq_ignore_ascii_case(&repository))
-        .filter(|run| {
-            let (state, conclusion) = json::run_state(sim, run);
-            status.is_none_or(|wanted| wanted == state || Some(wanted) == conclusion)
-        })
-        .map(|run| json::run(sim, run, ask.base))
-        .collect();
-    if status.is_some() {
-        all.truncate(1000);
-    }
-    Answer::list(ask, "workflow_runs", all)
-}
-
 /// Whether the run exists in the path's repository.
 fn has_run(sim: &Sim, ask: &Ask, run: u64) -> bool {
     sim.runs.get(&run).is_some_and(|run| run.repository.eq_ignore_ascii_case(&ask.scope()))
@@ -286,7 +291,10 @@ fn has_run(sim: &Sim, ask: &Ask, run: u64) -> bool {
 fn get_run(sim: &mut Sim, ask: &Ask) -> Answer {
     let id = ask.id("run_id");
     match has_run(sim, ask, id) {
-        true => Answer::ok(200, json::run(sim, &sim.runs[&id], ask.base)),
+        true => {
+            let run = &sim.runs[&id];
+            Answer::ok(200, json::run(run, json::run_state(sim, run), ask.base))
+        }
         false => Answer::not_found(),
     }
 }
@@ -296,17 +304,18 @@ fn list_jobs(sim: &mut Sim, ask: &Ask) -> Answer {
     if !has_run(sim, ask, id) {
         return Answer::not_found();
     }
+    let run = &sim.runs[&id];
     let jobs = match ask.query.get("filter").map(String::as_str) {
-        Some("all") => sim.jobs.values().filter(|job| job.run == id).collect(),
-        _ => json::latest(sim, id),
+        Some("all") => run.jobs.iter().filter_map(|id| sim.jobs.get(id)).collect(),
+        _ => json::latest(sim, run),
     };
-    let all = jobs.into_iter().map(|job| json::job(sim, job, ask.base)).collect();
+    let all = jobs.into_iter().map(|job| json::job(job, run, ask.base)).collect();
     Answer::list(ask, "jobs", all)
 }
 
 fn get_job(sim: &mut Sim, ask: &Ask) -> Answer {
     match sim.jobs.get(&ask.id("job_id")).filter(|job| has_run(sim, ask, job.run)) {
-        Some(job) => Answer::ok(200, json::job(sim, job, ask.base)),
+        Some(job) => Answer::ok(200, json::job(job, &sim.runs[&job.run], ask.base)),
         None => Answer::not_found(),
     }
 }

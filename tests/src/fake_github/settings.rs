@@ -33,6 +33,8 @@ pub struct Settings {
     pub latency: f64,
     /// GitHub's clock less the machine's.
     pub clock_skew: f64,
+    /// The simulator's clock stands here, and moves by this key alone.
+    pub time: Option<f64>,
     /// The repositories that exist; all do when empty.
     pub repositories: Vec<String>,
     /// Personal access tokens and the names of their holders.
@@ -41,16 +43,33 @@ pub struct Settings {
     pub installation_id: u64,
     /// Life of an installation token.
     pub installation_token_life: f64,
-    /// Where `workflow_job` events go.
+    /// Calls that every token is refused: a part of their path, and the permission they want.
+    pub denied: BTreeMap<String, String>,
     pub webhooks: Vec<Webhook>,
+    /// What the billing endpoint lists, each item with its `date`.
+    pub usage: Vec<serde_json::Value>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where events go. The shares are of all deliveries, from 0 to 1, decided by a fixed seed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Webhook {
+    pub id: u64,
     pub url: String,
     /// Signs the deliveries.
     pub secret: String,
+    /// A repository, an organization or `app`; whatever happens anywhere when empty.
+    pub scope: String,
+    /// All when empty.
+    pub events: Vec<String>,
+    /// Form encoding rather than JSON.
+    pub form: bool,
+    /// Never arrives, and GitHub's list of deliveries says so.
+    pub lost: f64,
+    /// Arrives twice.
+    pub repeated: f64,
+    /// Arrives after some that happened later.
+    pub late: f64,
 }
 
 /// A token that every simulator accepts unless told otherwise.
@@ -76,6 +95,9 @@ impl Default for Settings {
             secondary_status: 403,
             latency: 0.0,
             clock_skew: 0.0,
+            time: None,
+            denied: BTreeMap::new(),
+            usage: Vec::new(),
             repositories: Vec::new(),
             tokens: tokens.map(own).into(),
             app_id: 1,

@@ -1,11 +1,14 @@
 //! Runners, jobs and runs as GitHub keeps them: a state machine without clock and sockets.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::budget::Budgets;
+use super::deliveries::Deliveries;
 use super::issues::Issues;
 use super::ledger::{Event, Ledger, What};
+use super::odd::Odd;
 use super::settings::Settings;
+use super::webhooks::Change;
 
 /// All times are in seconds since the Unix epoch.
 #[derive(Debug, Default)]
@@ -19,8 +22,12 @@ pub struct Sim {
     pub budgets: Budgets,
     /// Installation tokens and the ends of their lives.
     pub issued: BTreeMap<String, f64>,
-    /// Jobs whose state changed, for the webhooks: (action, job).
-    pub changes: VecDeque<(&'static str, u64)>,
+    /// What webhooks are still to tell, as it was when it happened.
+    pub changes: VecDeque<Change>,
+    pub deliveries: Deliveries,
+    /// Jobs and runs that have not ended.
+    open: BTreeSet<u64>,
+    pub(super) open_runs: BTreeSet<u64>,
     last_id: u64,
 }
 
@@ -61,6 +68,13 @@ pub struct Job {
     pub created: f64,
     pub started: Option<f64>,
     pub completed: Option<f64>,
+    /// Since when a gate or a concurrency group holds it back, and for how long they did before.
+    pub held_since: Option<f64>,
+    pub held: f64,
+    /// When its environment's gate last changed, for a job that has one.
+    pub gate_changed: Option<f64>,
+    /// What GitHub gets wrong when it tells of this job.
+    pub odd: Odd,
     /// Who took it; stays when that runner is gone.
     pub runner: Option<(u64, String, String)>,
     /// What the runner is told: how long to work, and how it ends.
@@ -74,7 +88,10 @@ pub struct Job {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// Held back by an environment's gate.
     Waiting,
+    /// Behind another run of its concurrency group.
+    Pending,
     Queued,
     InProgress,
     Completed,
@@ -89,7 +106,14 @@ pub struct Run {
     pub branch: String,
     pub attempt: u32,
     pub created: f64,
+    /// Of this attempt.
+    pub started: f64,
     pub updated: f64,
+    pub concurrency: Option<String>,
+    /// Of all attempts.
+    pub jobs: Vec<u64>,
+    /// The last action that webhooks told of this attempt.
+    pub(super) told: &'static str,
 }
 
 /// A run to be queued: `count` equal jobs.
@@ -113,6 +137,24 @@ pub struct NewJobs {
     /// Held back, as by an environment's rule.
     #[serde(default)]
     pub waiting: bool,
+    /// Runs of one group and repository go one after another; a newer one ends the one that waits.
+    #[serde(default)]
+    pub concurrency: Option<String>,
+    /// Its condition is false: it is over at once.
+    #[serde(default)]
+    pub skipped: bool,
+    #[serde(default = "branch")]
+    pub branch: String,
+    #[serde(default)]
+    pub odd: Odd,
+}
+
+impl NewJobs {
+    /// One job of a second that asks for these labels.
+    pub fn new(repository: &str, labels: &[&str]) -> NewJobs {
+        let new = serde_json::json!({ "repository": repository, "labels": labels });
+        serde_json::from_value(new).expect("the other keys have defaults")
+    }
 }
 
 /// Why a runner is turned away.
@@ -137,20 +179,39 @@ impl Sim {
 
     /// Queues a run; the answer is its id and its jobs' ids.
     pub fn queue(&mut self, new: &NewJobs, event: &str, now: f64) -> (u64, Vec<u64>) {
-        let run = self.next_id();
-        let (repository, workflow) = (new.repository.clone(), new.workflow.clone());
-        let (event, branch) = (event.to_owned(), "main".to_owned());
-        let (attempt, created, updated) = (1, now, now);
-        let run_record =
-            Run { id: run, repository, workflow, event, branch, attempt, created, updated };
-        self.runs.insert(run, run_record);
+        let id = self.next_id();
+        let run = Run {
+            id,
+            repository: new.repository.clone(),
+            workflow: new.workflow.clone(),
+            event: event.to_owned(),
+            branch: new.branch.clone(),
+            attempt: 1,
+            created: now,
+            started: now,
+            updated: now,
+            concurrency: new.concurrency.clone(),
+            jobs: Vec::new(),
+            told: "requested",
+        };
+        let status = match self.blocked_by(&run) {
+            Some(before) => {
+                self.make_way(&run, before, now);
+                Status::Pending
+            }
+            None if new.waiting => Status::Waiting,
+            None => Status::Queued,
+        };
+        self.changes.push_back(Change::run("requested", &run, (status.word(), None)));
+        self.runs.insert(id, run);
+        self.open_runs.insert(id);
         let ids = (1..=new.count).map(|at| {
             let name =
                 if new.count == 1 { new.name.clone() } else { format!("{} ({at})", new.name) };
-            let status = if new.waiting { Status::Waiting } else { Status::Queued };
+            let held_since = (status != Status::Queued).then_some(now);
             let job = Job {
                 id: 0,
-                run,
+                run: id,
                 attempt: 1,
                 name,
                 labels: new.labels.clone(),
@@ -159,38 +220,43 @@ impl Sim {
                 created: now,
                 started: None,
                 completed: None,
+                held_since,
+                held: 0.0,
+                gate_changed: new.waiting.then_some(now),
+                odd: new.odd,
                 runner: None,
                 duration_ms: new.duration_ms,
                 result: new.result.clone(),
                 heartbeat: now,
                 confirmed: false,
             };
-            self.insert(job, now)
+            let job = self.insert(job, now);
+            if new.skipped {
+                self.end(job, "skipped", Event::Cancelled, now);
+            }
+            job
         });
-        (run, ids.collect())
+        (id, ids.collect())
     }
 
-    /// Queues a finished job again, as a new attempt of its run; `None` while its run is not done.
-    pub fn rerun(&mut self, id: u64, now: f64) -> Option<u64> {
-        let old = self.jobs.get(&id)?.clone();
-        if self.jobs.values().any(|job| job.run == old.run && job.status != Status::Completed) {
-            return None;
-        }
-        let run = self.runs.get_mut(&old.run)?;
-        run.attempt += 1;
-        run.updated = now;
-        let attempt = run.attempt;
-        let (status, conclusion, created) = (Status::Queued, None, now);
-        let (started, completed, runner, confirmed) = (None, None, None, false);
-        let job = Job { attempt, status, conclusion, created, started, completed, ..old };
-        Some(self.insert(Job { runner, confirmed, heartbeat: now, ..job }, now))
-    }
-
-    fn insert(&mut self, job: Job, now: f64) -> u64 {
+    pub(super) fn insert(&mut self, job: Job, now: f64) -> u64 {
         let id = self.next_id();
-        self.jobs.insert(id, Job { id, ..job });
-        self.ledger.add(now, Event::Queued, What { job: Some(id), ..What::default() });
-        self.changes.push_back(("queued", id));
+        let job = Job { id, ..job };
+        let Some(run) = self.runs.get_mut(&job.run) else { return id };
+        run.jobs.push(id);
+        if job.status != Status::Completed {
+            self.open.insert(id);
+            self.open_runs.insert(job.run);
+            let what = What { job: Some(id), labels: job.labels.clone(), ..What::default() };
+            self.ledger.add(now, Event::Queued, what);
+            let action = match job.status {
+                Status::Queued => "queued",
+                _ if job.odd == Odd::QueuedAtGate => "queued",
+                _ => "waiting",
+            };
+            self.changes.push_back(Change::job(action, &job, run));
+        }
+        self.jobs.insert(id, job);
         id
     }
 
@@ -199,10 +265,11 @@ impl Sim {
         let Settings { lost_after, queue_limit, .. } = self.settings;
         let due = |job: &&Job| match job.status {
             Status::InProgress => now - job.heartbeat >= lost_after,
-            Status::Queued => now - job.created >= queue_limit,
-            Status::Waiting | Status::Completed => false,
+            Status::Queued => now - job.created - job.held >= queue_limit,
+            Status::Waiting | Status::Pending | Status::Completed => false,
         };
-        let due: Vec<_> = self.jobs.values().filter(due).map(|job| (job.id, job.status)).collect();
+        let open = self.open.iter().filter_map(|id| self.jobs.get(id));
+        let due: Vec<_> = open.filter(due).map(|job| (job.id, job.status)).collect();
         for (id, status) in due {
             match status {
                 Status::InProgress => self.end(id, "failure", Event::Lost, now),
@@ -221,23 +288,28 @@ impl Sim {
         }
         let delay = self.settings.assign_delay;
         let open = |job: &&Job| job.status == Status::Queued && now - job.created >= delay;
-        let next = self.jobs.values().filter(open).find(|job| self.fits(&runner, job));
+        let jobs = self.open.iter().filter_map(|id| self.jobs.get(id));
+        let next = jobs.filter(open).find(|job| self.fits(&runner, job));
         let Some(id) = next.map(|job| job.id) else { return Ok(None) };
-        let what = What { job: Some(id), runner: Some(runner.id), ..What::default() };
-        self.ledger.add(
-            now,
-            Event::Assigned,
-            What { runner_name: Some(runner.name.clone()), ..what },
-        );
-        self.changes.push_back(("in_progress", id));
         self.set_job(runner.id, Some(id), now);
         let job = self.jobs.get_mut(&id).expect("found above");
         job.status = Status::InProgress;
-        job.started = Some(now);
+        job.started = Some(job.odd.started(job.created, now));
         job.heartbeat = now;
-        job.runner = Some((runner.id, runner.name, runner.group));
+        job.runner = Some((runner.id, runner.name.clone(), runner.group));
         let job = job.clone();
+        let what = What {
+            job: Some(id),
+            runner: Some(runner.id),
+            runner_name: Some(runner.name),
+            labels: job.labels.clone(),
+            queue_seconds: job.queue_seconds(),
+            ..What::default()
+        };
+        self.ledger.add(now, Event::Assigned, what);
         self.touch(job.run, now);
+        self.changes.push_back(Change::job("in_progress", &job, &self.runs[&job.run]));
+        self.tell_run(job.run, now);
         Ok(Some(job))
     }
 
@@ -294,11 +366,12 @@ impl Sim {
         Ok(runner.clone())
     }
 
-    fn end(&mut self, id: u64, conclusion: &str, event: Event, now: f64) {
+    pub(super) fn end(&mut self, id: u64, conclusion: &str, event: Event, now: f64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.status = Status::Completed;
         job.conclusion = Some(conclusion.to_owned());
         job.completed = Some(now);
+        job.release(now);
         let (run, runner) = (job.run, job.runner.clone());
         let mut what = What { job: Some(id), ..What::default() };
         what.conclusion = Some(conclusion.to_owned());
@@ -310,8 +383,10 @@ impl Sim {
             }
         }
         self.ledger.add(now, event, what);
-        self.changes.push_back(("completed", id));
+        self.open.remove(&id);
         self.touch(run, now);
+        self.changes.push_back(Change::job("completed", &self.jobs[&id], &self.runs[&run]));
+        self.tell_run(run, now);
     }
 
     fn set_job(&mut self, runner: u64, job: Option<u64>, now: f64) {
@@ -321,7 +396,7 @@ impl Sim {
         }
     }
 
-    fn touch(&mut self, run: u64, now: f64) {
+    pub(super) fn touch(&mut self, run: u64, now: f64) {
         if let Some(run) = self.runs.get_mut(&run) {
             run.updated = now;
         }
@@ -332,9 +407,34 @@ impl Sim {
         let Some(run) = self.runs.get(&job.run) else { return false };
         let owner = run.repository.split_once('/').map_or("", |(owner, _)| owner);
         let scope = &runner.scope;
-        let serves =
-            scope.eq_ignore_ascii_case(&run.repository) || scope.eq_ignore_ascii_case(owner);
+        let serves = scope.eq_ignore_ascii_case(&run.repository)
+            || scope.eq_ignore_ascii_case(owner)
+            || scope.starts_with("enterprises/");
         serves && job.labels.iter().all(|wanted| runner.has_label(wanted))
+    }
+}
+
+impl Status {
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Waiting => "waiting",
+            Status::Pending => "pending",
+            Status::Queued => "queued",
+            Status::InProgress => "in_progress",
+            Status::Completed => "completed",
+        }
+    }
+}
+
+impl Job {
+    /// How long it waited for a runner once nothing else held it back, in the whole seconds that
+    /// GitHub tells: less than zero where GitHub's own times are in the wrong order.
+    pub fn queue_seconds(&self) -> Option<f64> {
+        Some(self.started?.floor() - self.created.floor() - self.held)
+    }
+
+    pub(super) fn release(&mut self, now: f64) {
+        self.held += self.held_since.take().map_or(0.0, |since| now - since);
     }
 }
 
@@ -368,6 +468,10 @@ fn succeeded() -> String {
 
 fn one() -> u32 {
     1
+}
+
+fn branch() -> String {
+    "main".to_owned()
 }
 
 fn workflow() -> String {

@@ -18,8 +18,7 @@ fn runner(sim: &mut Sim, name: &str, scope: &str, labels: &[&str]) -> (u64, Stri
 }
 
 fn jobs(count: u32, labels: &[&str]) -> NewJobs {
-    let new = serde_json::json!({ "repository": REPOSITORY, "labels": labels, "count": count });
-    serde_json::from_value(new).unwrap()
+    NewJobs { count, ..NewJobs::new(REPOSITORY, labels) }
 }
 
 fn tally(sim: &Sim) -> Tally {
@@ -166,6 +165,61 @@ fn nobody_takes_a_job_for_a_day() {
     sim.tick(86_400.0);
     assert_eq!(sim.jobs[&ids[0]].conclusion.as_deref(), Some("cancelled"));
     assert_eq!(tally(&sim).cancelled, 1);
+}
+
+#[test]
+fn a_concurrency_group_has_one_run_at_work_and_one_that_waits() {
+    let mut sim = sim();
+    let (id, token) = runner(&mut sim, "a", REPOSITORY, &[]);
+    let group = NewJobs { concurrency: Some("deploy".to_owned()), ..jobs(1, &[]) };
+    let queue = |sim: &mut Sim, now| sim.queue(&group, "push", now).1[0];
+    let (first, second) = (queue(&mut sim, 0.0), queue(&mut sim, 1.0));
+    let status = |sim: &Sim, job: u64| sim.jobs[&job].status;
+    assert_eq!((status(&sim, first), status(&sim, second)), (Status::Queued, Status::Pending));
+    let third = queue(&mut sim, 2.0);
+    assert_eq!(sim.jobs[&second].conclusion.as_deref(), Some("cancelled"));
+    let other = NewJobs { repository: "owner/other".to_owned(), ..group.clone() };
+    let other = sim.queue(&other, "push", 2.0).1[0];
+    assert_eq!((status(&sim, third), status(&sim, other)), (Status::Pending, Status::Queued));
+    sim.poll(id, &token, 3.0).unwrap();
+    assert_eq!(status(&sim, third), Status::Pending, "the first one runs");
+    sim.complete(id, &token, first, "success", 10.0).unwrap();
+    assert_eq!(status(&sim, third), Status::Queued);
+    assert_eq!(sim.poll(id, &token, 14.0).unwrap().unwrap().id, third);
+    assert_eq!(sim.jobs[&third].queue_seconds(), Some(4.0), "8 s behind the first are not counted");
+}
+
+#[test]
+fn what_succeeded_is_listed_again_in_the_next_attempt_and_not_run() {
+    let mut sim = sim();
+    let (id, token) = runner(&mut sim, "a", REPOSITORY, &[]);
+    let (run, ids) = sim.queue(&jobs(2, &[]), "push", 0.0);
+    for (job, how) in ids.iter().zip(["success", "failure"]) {
+        sim.poll(id, &token, 1.0).unwrap();
+        sim.complete(id, &token, *job, how, 2.0).unwrap();
+    }
+    sim.changes.clear();
+    let again = sim.rerun_failed(run, 100.0).unwrap();
+    assert_eq!(again.len(), 1);
+    let told = sim.take_payloads("");
+    assert_eq!(
+        told.iter().map(|told| told.event).collect::<Vec<_>>(),
+        ["workflow_run", "workflow_job"]
+    );
+    let latest = crate::fake_github::json::latest(&sim, &sim.runs[&run]);
+    let times: Vec<_> = latest.iter().map(|job| (job.created, job.started)).collect();
+    assert_eq!(times, [(100.0, Some(1.0)), (100.0, None)]);
+    assert_eq!(sim.rerun_failed(run, 101.0), None, "a job of it is open");
+}
+
+#[test]
+fn a_cancelled_job_never_had_a_runner() {
+    let mut sim = sim();
+    let (id, token) = runner(&mut sim, "a", REPOSITORY, &[]);
+    let (_, ids) = sim.queue(&jobs(1, &[]), "push", 0.0);
+    assert!(sim.cancel(ids[0], 1.0) && !sim.cancel(ids[0], 2.0));
+    assert!(sim.poll(id, &token, 3.0).unwrap().is_none());
+    assert_eq!((sim.jobs[&ids[0]].started, tally(&sim).cancelled), (None, 1));
 }
 
 /// Runners that poll, work, die, come back and register anew in an order that a seed decides.
