@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Deliveries under way at a time.
 const AT_ONCE: usize = 32;
 /// Older deliveries are forgotten beyond this.
-const MAX_KEPT: usize = 20_000;
+const MAX_KEPT: usize = 5_000;
 /// A late delivery is overtaken by at most so many.
 const MAX_LATE: u32 = 8;
 const SEED: u64 = 7;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::json::{self, RunState};
-use super::sim::{Job, Run, Sim};
+use super::sim::{Job, Run, Sim, Status};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -78,6 +78,10 @@ impl Change {
         let (event, action, repository, mut body) = match self {
             Change::Job { action, job, run } => {
                 let mut body = json!({ "workflow_job": json::job(job, run, base) });
+                // Webhooks have one word for whatever holds a job back.
+                if job.status == Status::Pending {
+                    body["workflow_job"]["status"] = json!(Status::Waiting.word());
+                }
                 if let Some(changed) = job.gate_changed {
                     body["deployment"] = gate(job, run, changed, base);
                 }
