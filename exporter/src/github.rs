@@ -20,6 +20,7 @@ use transport::Ask;
 
 mod answer;
 pub mod app_auth;
+pub mod billing;
 mod cache;
 mod client;
 pub mod config;
@@ -65,6 +66,11 @@ impl Github {
     /// The same, for what only metrics wait for: it leaves a fifth of the rate limit alone.
     pub fn background(&self) -> Github {
         Github { client: Arc::clone(&self.client), urgency: Urgency::Background }
+    }
+
+    /// Whether it is a GitHub App's credential.
+    pub fn is_app(&self) -> bool {
+        self.client.is_app()
     }
 
     /// Calls that GitHub counted so far, of all clones.

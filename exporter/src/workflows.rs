@@ -9,7 +9,9 @@
 
 pub mod event;
 pub mod fleet;
+pub mod heard;
 pub mod intake;
 pub mod log;
 pub mod payload;
+pub mod poll;
 pub mod state;

@@ -111,6 +111,10 @@ impl Client {
         self.call(ask, Urgency::Urgent).await
     }
 
+    pub(super) fn is_app(&self) -> bool {
+        self.credential.is_app()
+    }
+
     /// Calls that GitHub counted so far.
     pub(super) fn spent(&self) -> u64 {
         self.spent.load(Ordering::Relaxed)

@@ -91,6 +91,10 @@ impl Credential {
         self.refresh(&mut state, transport).await
     }
 
+    pub(super) fn is_app(&self) -> bool {
+        matches!(self.source, Source::App { .. })
+    }
+
     /// The App's own proof of identity; `NoApp` where a token of a person is used.
     pub(super) async fn app_token(&self) -> Result<Token, GithubError> {
         let Source::App { key, app_id, .. } = &self.source else { return Err(GithubError::NoApp) };

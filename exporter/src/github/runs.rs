@@ -74,6 +74,17 @@ impl Github {
         Ok(named(page.workflow_runs, repository).collect())
     }
 
+    /// One run as it is now; `None` when it is gone.
+    pub async fn run(&self, repository: &Repository, run: u64) -> Result<Option<Run>, GithubError> {
+        let path = format!("{}/actions/runs/{run}", repository.path());
+        let ask = Ask::get("{repository}/actions/runs/{run_id}", path);
+        match self.client.read(&ask, self.urgency).await {
+            Ok((run, _)) => Ok(named([run], repository).next()),
+            Err(GithubError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All runs that are not done, however old.
     pub async fn live_runs(&self, repository: &Repository) -> Result<LiveRuns, GithubError> {
         let mut live = LiveRuns::default();

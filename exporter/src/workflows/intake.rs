@@ -17,6 +17,7 @@ use self::metrics::LogMetrics;
 use self::writer::{Order, Writer};
 use super::event::Event;
 use super::fleet::{Fleet, Registered};
+use super::heard::Heard;
 use super::log::{Log, LogError, Stored};
 use super::state::{Settings, State};
 use crate::clock;
@@ -48,6 +49,7 @@ struct Shared {
 struct Known {
     state: State,
     fleet: Fleet,
+    heard: Heard,
 }
 
 /// What became of a delivery.
@@ -110,7 +112,7 @@ impl Intake {
         state.expire(clock::unix_seconds());
         let seconds = begun.elapsed().as_secs_f64();
         info!(folder = %folder.display(), events, seconds, "the workflows' state is restored");
-        let known = RwLock::new(Known { state, fleet: Fleet::default() });
+        let known = RwLock::new(Known { state, ..Known::default() });
         let shared = Arc::new(Shared { known, metrics: LogMetrics::default() });
         let (queue, orders) = sync_channel(QUEUE);
         let ended = CancellationToken::new();
@@ -158,8 +160,14 @@ impl Intake {
 
     /// Shows state and runners as they are now; nothing is taken in meanwhile.
     pub fn with_state<T>(&self, look: impl FnOnce(&State, &Fleet) -> T) -> T {
-        let Known { state, fleet } = &*self.0.shared.look();
+        let Known { state, fleet, .. } = &*self.0.shared.look();
         look(state, fleet)
+    }
+
+    /// When a webhook last told of a job or run of this repository, since the start, in seconds
+    /// since the Unix epoch.
+    pub fn heard(&self, repository: &str) -> Option<f64> {
+        self.0.shared.look().heard.last(repository)
     }
 
     /// What to count by from now on.

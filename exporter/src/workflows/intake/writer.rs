@@ -105,7 +105,10 @@ impl Writer {
         if let Ok(new) = &added {
             let known = &mut *self.shared.change();
             for (entry, _) in entries.iter().zip(new).filter(|(_, new)| **new) {
-                entry.events.iter().for_each(|event| known.state.apply(event));
+                for event in entry.events {
+                    known.state.apply(event);
+                    known.heard.note(event);
+                }
                 self.events += entry.events.len();
             }
         }
