@@ -2,6 +2,7 @@
 
 use crate::collectors::COLLECTORS;
 use crate::metric::{Desc, Kind};
+use crate::workflows::poll;
 use crate::{github, process, scrape};
 
 const HEAD: &str = "# Metrics of pitcrew-exporter
@@ -20,6 +21,7 @@ pub fn render() -> String {
     }
     section(&mut text, "the exporter itself", OWN);
     section(&mut text, "its calls to GitHub", github::metrics::DESCS);
+    section(&mut text, "what it reads there (where a scope is configured)", poll::DESCS);
     section(&mut text, "each collector's health", scrape::DESCS);
     section(&mut text, "its process", process::DESCS);
     text
@@ -111,6 +113,7 @@ mod tests {
         collectors
             .chain(OWN)
             .chain(github::metrics::DESCS)
+            .chain(poll::DESCS)
             .chain(scrape::DESCS)
             .chain(process::DESCS)
     }

@@ -299,6 +299,3 @@ fn failure(error: &GithubError) -> (Failure, &'static str) {
 fn cause(error: &GithubError) -> Option<String> {
     std::error::Error::source(error).map(ToString::to_string)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,8 @@
 //! A simulated day of a large organization: what the plan spends and how old its data gets.
 //!
 //! Time is simulated; GitHub's budget is kept by the client's own `RateLimit`. Prints its figures:
-//! `cargo test -p pitcrew-exporter --lib plan::day -- --nocapture`.
+//! `PITCREW_SWEEP=1 cargo test -p pitcrew-exporter --lib plan::day -- --nocapture`; without the
+//! variable, of the first three hours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,6 @@ const REPOSITORIES: u64 = 100;
 const LIVE: usize = 30;
 const RUNNER_PAGES: u64 = 10;
 const LIMIT: u64 = 5000;
-const DAY: f64 = 86_400.0;
 /// Of one call, in seconds.
 const LATENCY: f64 = 0.15;
 /// Mean length of a run.
@@ -102,7 +102,9 @@ impl Day {
                 run.changes = now + 10.0;
                 if self.dice.roll() % 18 < 11 {
                     self.change(&jobs);
-                    plan.heard(&jobs, if self.webhooks { now } else { 0.0 });
+                    if self.webhooks {
+                        plan.want_since(&jobs, now);
+                    }
                 }
             }
         }
@@ -205,7 +207,7 @@ impl Day {
     }
 }
 
-fn simulate(webhooks: bool) -> Day {
+fn simulate(hours: usize, webhooks: bool) -> Day {
     let mut day = Day {
         dice: Dice(7),
         webhooks,
@@ -219,7 +221,7 @@ fn simulate(webhooks: bool) -> Day {
         unknown: BTreeMap::new(),
         delays: Vec::new(),
         runner_ages: Vec::new(),
-        counted: vec![0; 25],
+        counted: vec![0; hours + 1],
         calls: 0,
     };
     let organization = Scope::Organization { name: "o".to_owned(), repositories: Vec::new() };
@@ -235,7 +237,7 @@ fn simulate(webhooks: bool) -> Day {
     }
     let coverage = if webhooks { Coverage::CheckedWebhooks } else { Coverage::Polls };
     let mut sampled = 300.0;
-    while day.now < DAY {
+    while day.now < hours as f64 * 3600.0 {
         day.pass(&mut plan);
         while sampled <= day.now {
             day.runner_ages.extend(day.asked.get(&runners).map(|asked| sampled - asked));
@@ -263,16 +265,18 @@ fn spread(values: &mut [f64]) -> [f64; 3] {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures of BENCHMARKS.md")]
 fn a_day_stays_within_the_budget_and_fresh() {
+    let hours = if std::env::var_os("PITCREW_SWEEP").is_some() { 24 } else { 3 };
     for (webhooks, oldest_runners, latest_news, most) in
         [(true, 60.0, 62.0, 2500), (false, 120.0, 180.0, 4100)]
     {
-        let mut day = simulate(webhooks);
+        let mut day = simulate(hours, webhooks);
         let [median, high, max] = spread(&mut day.runner_ages);
         let [news_median, news_high, news_max] = spread(&mut day.delays);
-        day.counted.truncate(24);
+        day.counted.truncate(hours);
         let busiest = *day.counted.iter().max().unwrap();
-        let mean = day.counted.iter().sum::<u64>() / 24;
+        let mean = day.counted.iter().sum::<u64>() / hours as u64;
         println!(
             "webhooks {webhooks}: {mean} counted requests an hour (busiest {busiest}), {} calls in all; \
              age of runners p50 {median:.0} s, p99 {high:.0} s, max {max:.0} s; \
