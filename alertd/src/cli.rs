@@ -16,8 +16,6 @@ pub mod test_routes;
 pub mod test_rules;
 pub mod up;
 
-use std::env;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -94,6 +92,9 @@ pub enum Test {
     Routes(test_routes::Args),
 }
 
+/// Under which name `up` keeps its state.
+const UP: &str = "pitcrew";
+
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::run(args).await,
@@ -111,11 +112,4 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Backup(args) => backup::run(args).await,
         Command::Restore(args) => restore::run(args).await,
     }
-}
-
-/// Where `up` keeps its data unless told otherwise; `None` without a home.
-fn state_dir() -> Option<PathBuf> {
-    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
-    Some(state.or_else(home)?.join("pitcrew"))
 }

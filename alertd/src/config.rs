@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pitcrew_exporter::config::yaml::{self, Invalid};
 use pitcrew_exporter::config::{duration, glob};
-use pitcrew_exporter::github::config::GithubConfig;
+use pitcrew_exporter::github::config::{Auth, GithubConfig};
 use pitcrew_exporter::github::error::GithubError;
 use pitcrew_exporter::server::{ServerError, WebConfig};
 use serde::Deserialize;
@@ -209,7 +209,7 @@ impl Config {
             None => Notifications::bundled(file, &self.receivers)?,
         };
         let issues = |receiver: &Receiver| receiver.additions.github_issue.is_some();
-        if self.github.is_none() && notifications.receivers.iter().any(issues) {
+        if self.credential().is_none() && notifications.receivers.iter().any(issues) {
             let expected = "a credential, since a receiver has github_issue";
             return Err(Invalid::value(file, "github", expected, "none").into());
         }
@@ -267,21 +267,22 @@ impl Config {
         self.rules.check(file)?;
         self.alerting.check(file)?;
         self.heartbeat.as_ref().map_or(Ok(()), |heartbeat| heartbeat.check(file))?;
-        match &self.github {
-            Some(github) => {
-                for pool in &self.pools {
-                    pool.scope.check(&github.auth).map_err(|expected| {
-                        let key = format!("pools[{}].scope", pool.name);
-                        Invalid::value(file, key, expected, pool.scope.to_string())
-                    })?;
-                }
-                github.check(file)
-            }
-            None if self.pools.is_empty() => Ok(()),
-            None => {
-                Err(Invalid::value(file, "github", "a credential, since there are pools", "none"))
-            }
+        self.github.as_ref().map_or(Ok(()), |github| github.check(file))?;
+        for pool in &self.pools {
+            let Some(auth) = self.credential() else {
+                let expected = "a credential, since there are pools";
+                return Err(Invalid::value(file, "github", expected, "none"));
+            };
+            pool.scope.check(auth).map_err(|expected| {
+                let key = format!("pools[{}].scope", pool.name);
+                Invalid::value(file, key, expected, pool.scope.to_string())
+            })?;
         }
+        Ok(())
+    }
+
+    fn credential(&self) -> Option<&Auth> {
+        self.github.as_ref()?.auth.as_ref()
     }
 
     fn start_paths_at(&mut self, folder: &Path) {

@@ -5,10 +5,12 @@ pub mod glob;
 pub mod stamp;
 pub mod yaml;
 
-use std::path::Path;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::collectors::{COLLECTORS, HostConfig, runner};
+use crate::github::config::GithubConfig;
 use crate::server::WebConfig;
 use yaml::Invalid;
 
@@ -22,7 +24,10 @@ pub struct Config {
     /// Address and port of the HTTP server.
     pub listen: String,
     pub web: WebConfig,
+    /// Where what webhooks and polls tell is kept; without, see [`state_dir`].
+    pub data_dir: Option<PathBuf>,
     pub collectors: Collectors,
+    pub github: Option<GithubConfig>,
 }
 
 impl Default for Config {
@@ -30,7 +35,9 @@ impl Default for Config {
         Config {
             listen: DEFAULT_LISTEN.to_owned(),
             web: WebConfig::default(),
+            data_dir: None,
             collectors: Collectors::default(),
+            github: None,
         }
     }
 }
@@ -91,8 +98,31 @@ impl Config {
             return Err(Invalid::value(file, "collectors.on", expected, both));
         }
         host.check(file)?;
-        runner.check(file)
+        runner.check(file)?;
+        self.github.as_ref().map_or(Ok(()), |github| github.check(file))
     }
+
+    /// Makes relative paths begin at `folder`.
+    pub fn start_paths_at(&mut self, folder: &Path) {
+        self.web.start_paths_at(folder);
+        for path in &mut self.data_dir {
+            *path = folder.join(&path);
+        }
+        for github in &mut self.github {
+            github.start_paths_at(folder);
+        }
+    }
+}
+
+/// Where `program` keeps its state unless told otherwise: what systemd gave it, else its folder
+/// beneath the user's; `None` without a home.
+pub fn state_dir(program: &str) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let given = env::var_os("STATE_DIRECTORY");
+    let given = given.and_then(|list| env::split_paths(&list).next()).and_then(absolute);
+    let state = || env::var_os("XDG_STATE_HOME").map(PathBuf::from).and_then(absolute);
+    let home = || env::var_os("HOME").map(|home| Path::new(&home).join(".local/state"));
+    given.or_else(|| Some(state().or_else(home)?.join(program)))
 }
 
 fn check_name(file: &Path, key: &str, name: &str) -> Result<(), Invalid> {
@@ -155,6 +185,11 @@ mod tests {
             ),
             ("collectors: { runner: { read_environ: true } }", "read_environ: expected false"),
             ("collectors: { runner: { rescan: 0s } }", "runner.rescan: expected 1s to 1d"),
+            ("github: { webhook_secret: x }", "did you mean `webhook_secret_file`?"),
+            (
+                "github: { auth: { token_file: t }, budget_share: 2 }",
+                "github.budget_share: expected",
+            ),
             ("listen: [", "line"),
             ("- a", "line"),
         ] {
@@ -171,6 +206,10 @@ mod tests {
             "",
             "listen: \"[::1]:0\"\ncollectors: { timeout: 2s, off: [cpu], host: { root: /host }, \
              runner: { roots: [\"/r*\"], read_environ: false } }",
+            "data_dir: state\ngithub: { base_url: https://ghe.example.org/api/v3, webhook_secret_file: s, \
+             budget_share: 0.5, auth: { app_id: 1, installation_id: 2, private_key_file: k }, \
+             scopes: [{ repository: a/b }, { organization: c }] }",
+            "github: { webhook_secret_file: /etc/pitcrew/webhook-secret }",
         ] {
             yaml::parse::<Config>(file, text).unwrap().check(file).unwrap();
         }

@@ -15,6 +15,8 @@ use pitcrew_exporter::config::yaml::{self, Invalid};
 use pitcrew_exporter::exposition::Format;
 use pitcrew_exporter::lifecycle::Signals;
 use pitcrew_exporter::server::ServerError;
+use pitcrew_exporter::workflows::service::{self, ServiceError};
+use pitcrew_exporter::workflows::webhook;
 use pitcrew_exporter::{collectors, lifecycle, metrics_md, scrape, server};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -44,6 +46,13 @@ exporter.yaml, with every key at its default:
     off: []
     host: { proc_root: /proc, sys_root: /sys, root: / }
     runner: { roots: [the usual places], rescan: 30s, read_environ: false }
+  data_dir: $STATE_DIRECTORY, else ~/.local/state/pitcrew-exporter   # what GitHub told
+  github:                                                   # none: off; every key is optional
+    webhook_secret_file: a file of mode 0600                # turns on POST /webhooks/github
+    base_url: https://api.github.com
+    auth: { token_file }                                    # or { app_id, installation_id, private_key_file }
+    scopes: [{ repository: owner/name }, { organization: name }]
+    budget_share: 1
 
 Flags go before the environment, the environment before the file. SIGHUP reads the file again.
 Beyond loopback it serves only with web.tls and web.users, or with --insecure-listen."
@@ -125,9 +134,11 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
-        match error.downcast_ref() {
-            None | Some(ServerError::Bind { .. }) => ExitCode::FAILURE,
-            Some(_) => ExitCode::from(BAD_CONFIG),
+        match (error.downcast_ref(), error.downcast_ref()) {
+            (None | Some(ServerError::Bind { .. }), None | Some(ServiceError::Log(_))) => {
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::from(BAD_CONFIG),
         }
     })
 }
@@ -161,7 +172,7 @@ fn with_config(
 
 fn load(file: Option<&Path>, listen: Option<&str>) -> Result<Config, Invalid> {
     let mut config: Config = file.map_or_else(|| Ok(Config::default()), yaml::load)?;
-    config.web.start_paths_at(file.and_then(Path::parent).unwrap_or(Path::new("")));
+    config.start_paths_at(file.and_then(Path::parent).unwrap_or(Path::new("")));
     if let Some(listen) = listen {
         config.listen = listen.to_owned();
     }
@@ -187,17 +198,15 @@ fn run(settings: Settings, config: Config, exposure: &Exposure) -> anyhow::Resul
         let signals = Signals::catch().context("cannot catch signals")?;
         let Exposure { insecure_listen } = *exposure;
         let bound = server::bind(&config.listen, &config.web, insecure_listen).await?;
-        let app = App::new(
-            &config,
-            Some(Box::new(move || load(settings.config.as_deref(), settings.listen.as_deref()))),
-        );
+        let source = move || load(settings.config.as_deref(), settings.listen.as_deref());
+        let app = App::open(&config, Some(Box::new(source)), &stop)?;
         let reloaded = Arc::clone(&app);
         // The outcome of a reload is in the log and the metric.
         let reload = async move || drop(reloaded.reload());
         tokio::spawn(signals.obey(reload, stop.clone(), stop.clone().drop_guard()));
         tokio::spawn(lifecycle::watchdog(stop.clone()));
         lifecycle::ready();
-        server::serve(bound, app.router(), stop).await?;
+        app.serve(bound, stop).await?;
         anyhow::Ok(())
     });
     // A collector may hang in the kernel; the program does not wait for it.
@@ -222,9 +231,14 @@ fn check(config: &Config, exposure: &Exposure, metrics_md: bool) -> anyhow::Resu
     }
     let listener = server::check(&config.listen, &config.web, exposure.insecure_listen);
     runtime()?.block_on(listener)?;
+    service::check(config)?;
     let mut text = format!("configuration is good; would serve {} and collect:\n", config.listen);
     for entry in scrape::enabled(config) {
         text.push_str(&format!("  {:<12} {} metric families\n", entry.name, entry.descs.len()));
+    }
+    if let Some(github) = &config.github {
+        let webhooks = if github.webhook_secret_file.is_some() { webhook::PATH } else { "off" };
+        text.push_str(&format!("webhooks: {webhooks}; scopes: {}\n", github.scopes.len()));
     }
     print(&text)
 }

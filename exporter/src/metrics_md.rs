@@ -2,7 +2,7 @@
 
 use crate::collectors::COLLECTORS;
 use crate::metric::{Desc, Kind};
-use crate::workflows::poll;
+use crate::workflows::{intake, poll, webhook};
 use crate::{github, process, scrape};
 
 const HEAD: &str = "# Metrics of pitcrew-exporter
@@ -19,6 +19,8 @@ pub fn render() -> String {
         let default = if entry.on { "on" } else { "off" };
         section(&mut text, &format!("{} ({default} by default)", entry.name), entry.descs);
     }
+    section(&mut text, "webhooks (with `github.webhook_secret_file`)", webhook::DESCS);
+    section(&mut text, "the log of what GitHub told (with `github`)", intake::DESCS);
     section(&mut text, "the exporter itself", OWN);
     section(&mut text, "its calls to GitHub", github::metrics::DESCS);
     section(&mut text, "what it reads there (where a scope is configured)", poll::DESCS);
@@ -111,6 +113,8 @@ mod tests {
     fn all() -> impl Iterator<Item = &'static Desc> {
         let collectors = COLLECTORS.iter().flat_map(|entry| entry.descs);
         collectors
+            .chain(webhook::DESCS)
+            .chain(intake::DESCS)
             .chain(OWN)
             .chain(github::metrics::DESCS)
             .chain(poll::DESCS)

@@ -142,6 +142,14 @@ impl Bound {
         self
     }
 
+    /// Leaves a path to whoever signs what they send, under whatever name they call this server:
+    /// its handler checks each signature, which no page can make a browser send.
+    #[must_use]
+    pub fn with_signed_path(mut self, path: &'static str) -> Bound {
+        self.gate.signed_paths.push(path);
+        self
+    }
+
     /// Counts any method on this path, or on what lies below it, as reading: nothing there changes
     /// anything, and a POST may be a query in a form; or its handlers decide by the [`gate::Caller`].
     #[must_use]

@@ -14,4 +14,6 @@ pub mod intake;
 pub mod log;
 pub mod payload;
 pub mod poll;
+pub mod service;
 pub mod state;
+pub mod webhook;

@@ -48,7 +48,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError> {
     let loaded = config::load(file, &Overrides::default())?;
     server::check(&loaded.config.listen, &loaded.config.web, insecure_listen).await?;
-    if let Some(github) = &loaded.config.github {
+    if let Some(github) = loaded.config.github.as_ref().filter(|it| it.auth.is_some()) {
         Github::new(github, GithubMetrics::new(&mut Registry::default(), "pitcrew_alertd"))?;
     }
     if let Some(source) = &loaded.config.metrics.prometheus {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use pitcrew_exporter::config::state_dir;
 use pitcrew_exporter::secret::Secret;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::state_dir;
+use super::UP;
 use crate::api::operator;
 
 /// Where the systemd unit keeps its data.
@@ -40,7 +41,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn data_dir(&self) -> PathBuf {
-        let of_up = || state_dir().filter(|folder| folder.join(operator::FILE).exists());
+        let of_up = || state_dir(UP).filter(|folder| folder.join(operator::FILE).exists());
         let default = || of_up().unwrap_or_else(|| SYSTEM_DATA_DIR.into());
         self.data_dir.clone().unwrap_or_else(default)
     }

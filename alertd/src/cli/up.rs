@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use pitcrew_exporter::config as exporter;
+use pitcrew_exporter::config::{self as exporter, state_dir};
 use pitcrew_exporter::config::{duration, yaml};
 use pitcrew_exporter::server::{self, Bound, WebConfig};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::state_dir;
+use super::UP;
 use crate::api::masked;
 use crate::app::{self, App, Source, Start};
 use crate::config::{Config, DEFAULT_LISTEN, Loaded};
@@ -40,7 +40,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     app::log("warn")?;
-    let data_dir = args.data_dir.or_else(state_dir);
+    let data_dir = args.data_dir.or_else(|| state_dir(UP));
     let data_dir = data_dir.context("no HOME to keep state in: say --data-dir DIR")?;
     let bound = exporter_address().await?;
     let exporter_url = bound.local_addr().to_string();

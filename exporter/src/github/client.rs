@@ -57,10 +57,11 @@ impl Client {
         config: &GithubConfig,
         metrics: GithubMetrics,
     ) -> Result<Client, GithubError> {
+        let auth = config.auth.as_ref().ok_or(GithubError::NoCredential)?;
         let limit = RateLimit::new(config.budget_share, config.write_burst, config.write_spacing);
         Ok(Client {
             transport: Transport::new(config, metrics.clone())?,
-            credential: Credential::new(&config.auth, metrics.clone())?,
+            credential: Credential::new(auth, metrics.clone())?,
             limit: Mutex::new(limit),
             resources: Mutex::default(),
             spent: AtomicU64::new(0),

@@ -6,8 +6,10 @@ use std::time::Duration;
 use http::Uri;
 use serde::Deserialize;
 
+use super::scope::Scope;
 use crate::config::duration;
 use crate::config::yaml::Invalid;
+use crate::workflows::state::Settings;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +18,17 @@ pub struct GithubConfig {
     /// loopback, since every call carries a token.
     #[serde(default = "default_base_url")]
     pub base_url: String,
-    pub auth: Auth,
+    /// Who calls; webhooks need nobody.
+    pub auth: Option<Auth>,
+    /// Which repositories and organizations the exporter reads.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// What GitHub signs webhooks with, which the exporter then takes; in a file that only its
+    /// owner can read.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// What the exporter counts by.
+    #[serde(default)]
+    pub metrics: Settings,
     /// Share of the credential's rate limit that this program may spend, above 0 and at most 1;
     /// less than 1 when another program uses the same credential.
     #[serde(default = "default_budget_share")]
@@ -48,7 +60,10 @@ impl GithubConfig {
     pub fn new(base_url: impl Into<String>, auth: Auth) -> GithubConfig {
         GithubConfig {
             base_url: base_url.into(),
-            auth,
+            auth: Some(auth),
+            scopes: Vec::new(),
+            webhook_secret_file: None,
+            metrics: Settings::default(),
             budget_share: default_budget_share(),
             timeout: default_timeout(),
             write_burst: default_write_burst(),
@@ -58,10 +73,12 @@ impl GithubConfig {
 
     /// Makes relative paths begin at `folder`.
     pub fn start_paths_at(&mut self, folder: &Path) {
-        let path = match &mut self.auth {
+        let auth = self.auth.as_mut().map(|auth| match auth {
             Auth::Token { token_file: path } | Auth::App { private_key_file: path, .. } => path,
-        };
-        *path = folder.join(&path);
+        });
+        for path in auth.into_iter().chain(&mut self.webhook_secret_file) {
+            *path = folder.join(&path);
+        }
     }
 
     /// Checks what types cannot; `file` is only for the message.
@@ -84,7 +101,10 @@ impl GithubConfig {
         if self.write_spacing > LONGEST {
             return wrong("write_spacing", "at most 10m", duration::format(self.write_spacing));
         }
-        Ok(())
+        if self.auth.is_none() && !self.scopes.is_empty() {
+            return wrong("auth", "a credential, since there are scopes", "none".to_owned());
+        }
+        self.metrics.check(file)
     }
 }
 
@@ -167,13 +187,15 @@ mod tests {
     fn good_sections() {
         let config = checked("auth: { token_file: /t }").unwrap();
         assert_eq!(config.base_url, "https://api.github.com");
-        assert_eq!(config.auth, Auth::Token { token_file: "/t".into() });
+        assert_eq!(config.auth, Some(Auth::Token { token_file: "/t".into() }));
         for text in [
             "auth: { app_id: 1, installation_id: 2, private_key_file: /k }\nbudget_share: 0.5",
             "auth: { token_file: /t }\nbase_url: https://ghe.example.org/api/v3",
             "auth: { token_file: /t }\nbase_url: http://127.0.0.1:8080/api/v3",
             "auth: { token_file: /t }\nbase_url: http://[::1]:8080",
             "auth: { token_file: /t }\nbase_url: http://localhost",
+            "webhook_secret_file: /s",
+            "{}",
         ] {
             checked(text).unwrap();
         }
@@ -182,7 +204,8 @@ mod tests {
     #[test]
     fn bad_sections_say_what_was_expected() {
         for (text, expected) in [
-            ("{}", "missing field `auth`"),
+            ("scopes: [{ repository: a/b }]", "github.auth: expected a credential"),
+            ("metrics: { max_series: 1 }", "github.metrics.max_series: expected 500"),
             ("auth: { app_id: 1 }", "expected either token_file"),
             ("auth: { token_file: /t, app_id: 1 }", "expected either token_file"),
             ("auth: { token_fil: /t }", "did you mean `token_file`"),

@@ -45,6 +45,8 @@ pub enum GithubError {
     /// Only a GitHub App may ask this.
     #[error("the credential is no GitHub App")]
     NoApp,
+    #[error("github.auth: expected a credential, found none")]
+    NoCredential,
     #[error("cannot read GitHub's token")]
     Token(#[from] SecretError),
     #[error("cannot use the GitHub App's private key")]

@@ -35,7 +35,7 @@ struct Inner {
     shared: Arc<Shared>,
     queue: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
-    ended: CancellationToken,
+    broken: CancellationToken,
 }
 
 /// What the thread that writes and those who ask have in common.
@@ -115,14 +115,14 @@ impl Intake {
         let known = RwLock::new(Known { state, ..Known::default() });
         let shared = Arc::new(Shared { known, metrics: LogMetrics::default() });
         let (queue, orders) = sync_channel(QUEUE);
-        let ended = CancellationToken::new();
-        let writer = Writer::new(log, Arc::clone(&shared), events, ended.clone().drop_guard());
+        let broken = CancellationToken::new();
+        let writer = Writer::new(log, Arc::clone(&shared), events, broken.clone().drop_guard());
         let name = "workflow-log".to_owned();
         let thread = thread::Builder::new().name(name).spawn(move || writer.run(&orders));
         let thread =
             thread.map_err(|source| LogError::Folder { path: folder.to_owned(), source })?;
         let (queue, thread) = (Some(queue), Some(thread));
-        Ok(Intake(Arc::new(Inner { shared, queue, thread, ended })))
+        Ok(Intake(Arc::new(Inner { shared, queue, thread, broken })))
     }
 
     /// Takes what one delivery tells, unless its id was accepted before. Answered when it is on
@@ -175,9 +175,9 @@ impl Intake {
         self.0.shared.change().state.configure(settings);
     }
 
-    /// Cancelled when nothing is taken in any more, which before the end is a defect.
-    pub fn ended(&self) -> CancellationToken {
-        self.0.ended.clone()
+    /// Cancelled when the thread that writes has panicked: from then on nothing is taken in.
+    pub fn broken(&self) -> CancellationToken {
+        self.0.broken.clone()
     }
 
     /// Adds the log's own families.

@@ -20,6 +20,7 @@ fn gate(anonymous_reads: bool) -> Gate {
     let mut gate = Gate::new(&web, anonymous_reads).unwrap();
     gate.add_token("operator", &Secret::new("0perator"), Role::Operator);
     gate.read_only.push("/api/v1/query");
+    gate.signed_paths.push("/webhooks");
     gate
 }
 
@@ -57,6 +58,10 @@ fn judges_requests() {
         (true, "GET /metrics", "host: 10.0.0.7:9610", Ok("anonymous")),
         (true, "GET /metrics", "host: a b", Err(Host)),
         (true, "GET /-/healthy", "host: evil.example", Err(Host)),
+        (false, "POST /webhooks", "host: whatever.example", Ok("anonymous")),
+        (false, "POST /webhooks", "authorization: rubbish", Ok("anonymous")),
+        (false, "POST /webhooks", "origin: http://evil.example", Err(Origin)),
+        (false, "POST /webhooks/more", "", Err(Credentials)),
         (true, "GET /metrics", "origin: http://evil.example", Err(Origin)),
         (true, "GET /metrics", "origin: null", Err(Origin)),
         (true, "GET /metrics", "origin: http://127.0.0.1:9610", Ok("anonymous")),

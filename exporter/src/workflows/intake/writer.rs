@@ -48,11 +48,12 @@ pub(super) struct Writer {
     snapshot_failed: bool,
     /// Whether the last transaction failed, so that an outage is told once.
     failing: bool,
-    _ended: DropGuard,
+    /// Tells of a panic.
+    broken: DropGuard,
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, shared: Arc<Shared>, events: usize, ended: DropGuard) -> Writer {
+    pub(super) fn new(log: Log, shared: Arc<Shared>, events: usize, broken: DropGuard) -> Writer {
         let now = clock::monotonic();
         let writer = Writer {
             log,
@@ -62,7 +63,7 @@ impl Writer {
             snapshot: now,
             snapshot_failed: false,
             failing: false,
-            _ended: ended,
+            broken,
         };
         writer.measure();
         writer
@@ -77,7 +78,10 @@ impl Writer {
                     self.write([first].into_iter().chain(more).collect());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.broken.disarm();
+                    return;
+                }
             }
             self.look_after(clock::monotonic());
         }
