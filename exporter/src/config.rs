@@ -105,10 +105,10 @@ impl Config {
     /// Makes relative paths begin at `folder`.
     pub fn start_paths_at(&mut self, folder: &Path) {
         self.web.start_paths_at(folder);
-        for path in &mut self.data_dir {
+        if let Some(path) = &mut self.data_dir {
             *path = folder.join(&path);
         }
-        for github in &mut self.github {
+        if let Some(github) = &mut self.github {
             github.start_paths_at(folder);
         }
     }

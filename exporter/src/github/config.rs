@@ -101,8 +101,13 @@ impl GithubConfig {
         if self.write_spacing > LONGEST {
             return wrong("write_spacing", "at most 10m", duration::format(self.write_spacing));
         }
-        if self.auth.is_none() && !self.scopes.is_empty() {
-            return wrong("auth", "a credential, since there are scopes", "none".to_owned());
+        for scope in &self.scopes {
+            let Some(auth) = &self.auth else {
+                return wrong("auth", "a credential, since there are scopes", "none".to_owned());
+            };
+            if let Err(expected) = scope.check(auth) {
+                return wrong("scopes", expected, scope.to_string());
+            }
         }
         self.metrics.check(file)
     }
@@ -205,6 +210,10 @@ mod tests {
     fn bad_sections_say_what_was_expected() {
         for (text, expected) in [
             ("scopes: [{ repository: a/b }]", "github.auth: expected a credential"),
+            (
+                "scopes: [{ enterprise: a }]\nauth: { app_id: 1, installation_id: 2, private_key_file: k }",
+                "github.scopes: expected auth.token_file",
+            ),
             ("metrics: { max_series: 1 }", "github.metrics.max_series: expected 500"),
             ("auth: { app_id: 1 }", "expected either token_file"),
             ("auth: { token_file: /t, app_id: 1 }", "expected either token_file"),
