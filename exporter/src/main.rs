@@ -230,8 +230,10 @@ fn check(config: &Config, exposure: &Exposure, metrics_md: bool) -> anyhow::Resu
         return print(&metrics_md::render());
     }
     let listener = server::check(&config.listen, &config.web, exposure.insecure_listen);
-    runtime()?.block_on(listener)?;
-    service::check(config)?;
+    runtime()?.block_on(async {
+        listener.await?;
+        anyhow::Ok(service::check(config)?)
+    })?;
     let mut text = format!("configuration is good; would serve {} and collect:\n", config.listen);
     for entry in scrape::enabled(config) {
         text.push_str(&format!("  {:<12} {} metric families\n", entry.name, entry.descs.len()));

@@ -11,7 +11,7 @@ use crate::config::duration;
 use crate::config::yaml::Invalid;
 use crate::workflows::state::Settings;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GithubConfig {
     /// The REST API's root; a GitHub Enterprise Server's ends in `/api/v3`. Plain http only on
@@ -26,6 +26,9 @@ pub struct GithubConfig {
     /// What GitHub signs webhooks with, which the exporter then takes; in a file that only its
     /// owner can read.
     pub webhook_secret_file: Option<PathBuf>,
+    /// Whether the exporter reads the organizations' bills, which takes an owner's rights.
+    #[serde(default)]
+    pub billing: bool,
     /// What the exporter counts by.
     #[serde(default)]
     pub metrics: Settings,
@@ -63,6 +66,7 @@ impl GithubConfig {
             auth: Some(auth),
             scopes: Vec::new(),
             webhook_secret_file: None,
+            billing: false,
             metrics: Settings::default(),
             budget_share: default_budget_share(),
             timeout: default_timeout(),

@@ -289,7 +289,8 @@ fn failure(error: &GithubError) -> (Failure, &'static str) {
         GithubError::Server { .. } => (Failure::Down, "server"),
         GithubError::Unreachable { .. } => (Failure::Down, "unreachable"),
         GithubError::Unauthorized { .. } => (Failure::Down, "unauthorized"),
-        GithubError::Token(_)
+        GithubError::NoCredential
+        | GithubError::Token(_)
         | GithubError::Key(_)
         | GithubError::BaseUrl { .. }
         | GithubError::Setup(_) => (Failure::Down, "credential"),
