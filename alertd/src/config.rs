@@ -20,6 +20,7 @@ use crate::notify::heartbeat::HeartbeatConfig;
 use crate::remote::config::{self as remote, RemoteWriteConfig};
 use crate::remote::source::config::SourceConfig;
 use crate::route::config::{self as notifications, Notifications};
+use crate::route::limits::Limits;
 use crate::route::receiver::Receiver;
 use crate::route::receiver::additions::ReceiverConfig;
 use crate::rules::config::RulesConfig;
@@ -70,6 +71,8 @@ pub struct Config {
     pub heartbeat: Option<HeartbeatConfig>,
     /// What one query to the API may take.
     pub query: QueryConfig,
+    /// How many silences and posted alerts are taken.
+    pub limits: Limits,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -128,6 +131,7 @@ impl Default for Config {
             delivery: notify::Settings::default(),
             heartbeat: None,
             query: QueryConfig::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -263,6 +267,7 @@ impl Config {
         pools::check_all(&self.pools, file)?;
         self.actions.check(file)?;
         self.query.check(file)?;
+        self.limits.check(file)?;
         remote::check(&self.remote_write, file)?;
         self.rules.check(file)?;
         self.alerting.check(file)?;

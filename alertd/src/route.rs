@@ -13,6 +13,7 @@ pub mod group;
 pub mod history;
 pub mod inhibit;
 pub mod intake;
+pub mod limits;
 pub mod matchers;
 pub mod metrics;
 pub mod notification;
@@ -73,7 +74,7 @@ impl Routing {
         enrich: Enrich,
         metrics: RouteMetrics,
     ) -> Routing {
-        let view = View::new(config);
+        let view = View::new(config, board.limits().max);
         Routing { outbox, board, enrich, metrics, view }
     }
 

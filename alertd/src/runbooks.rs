@@ -1,7 +1,12 @@
-//! The page that a person reads when an alert wakes them: one per bundled alert.
+//! The page that a person reads when an alert wakes them: one for each alert that comes with the
+//! program.
 
 /// Alert name and page in Markdown, sorted by name.
 pub const PAGES: &[(&str, &str)] = &[
+    ("AlertFlapping", include_str!("../../runbooks/AlertFlapping.md")),
+    ("DatasourceDown", include_str!("../../runbooks/DatasourceDown.md")),
+    ("NotificationsFailing", include_str!("../../runbooks/NotificationsFailing.md")),
+    ("RulesFailing", include_str!("../../runbooks/RulesFailing.md")),
     ("RunnerHighCPU", include_str!("../../runbooks/RunnerHighCPU.md")),
     ("RunnerHighMemory", include_str!("../../runbooks/RunnerHighMemory.md")),
     ("RunnerOffline", include_str!("../../runbooks/RunnerOffline.md")),
@@ -9,6 +14,7 @@ pub const PAGES: &[(&str, &str)] = &[
         "RunnerPerformanceDegradation",
         include_str!("../../runbooks/RunnerPerformanceDegradation.md"),
     ),
+    ("TargetDown", include_str!("../../runbooks/TargetDown.md")),
     ("Watchdog", include_str!("../../runbooks/Watchdog.md")),
 ];
 

@@ -2,6 +2,7 @@
 
 mod connection;
 pub mod gate;
+mod rest;
 mod tls;
 
 use std::collections::BTreeMap;

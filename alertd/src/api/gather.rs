@@ -1,22 +1,25 @@
 //! From the live views to what the page shows.
 
+use std::sync::Arc;
+
 use super::error::ApiError;
 use super::status::{
     ActionRow, HostRow, Level, MemberRow, Owner, PoolRow, RunnerRow, SourceRow, Status,
-    TransitionRow, alert_rows, verdict,
+    TransitionRow, alert_rows, rules_part, verdict,
 };
 use crate::actions::health::Health;
 use crate::actions::view::{PoolView, PoolsView};
 use crate::db::journal::Entry;
 use crate::model::alert::ActiveAlerts;
 use crate::model::sample::Timestamp;
+use crate::rules::status::GroupStatus;
 
 /// Rows of recent actions, and transitions of each pool.
 const RECENT: usize = 20;
 
 /// What the store does not tell is left out, and why is said.
 pub fn status(
-    active: &ActiveAlerts,
+    (active, rules): (&ActiveAlerts, &[Arc<GroupStatus>]),
     pools: &PoolsView,
     rows: Result<(Vec<RunnerRow>, Vec<HostRow>), ApiError>,
     source: Option<SourceRow>,
@@ -32,6 +35,7 @@ pub fn status(
         version: env!("CARGO_PKG_VERSION"),
         hold: pools.hold.as_ref().map(|hold| format!("{} ({})", hold.reason, hold.who)),
         alerts: alert_rows(active, owner),
+        rules: rules_part(rules),
         pools: pools.pools.iter().map(pool_row).collect(),
         actions,
         source,

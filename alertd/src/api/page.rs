@@ -4,7 +4,7 @@ mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::status::{ActionRow, AlertRow, HostRow, Level, PoolRow, RunnerRow, Status};
+use super::status::{ActionRow, AlertRow, HostRow, Level, PoolRow, RulesPart, RunnerRow, Status};
 use crate::model::sample::Timestamp;
 
 /// Renders the page; every value from outside is escaped by maud.
@@ -41,6 +41,7 @@ pub fn render(status: &Status) -> Markup {
                 }
                 main {
                     (alerts(&status.alerts, now))
+                    (rules(&status.rules, now))
                     (pools(&status.pools, now))
                     (runners(&status.runners))
                     (hosts(&status.hosts))
@@ -73,6 +74,8 @@ fn alerts(rows: &[AlertRow], now: Timestamp) -> Markup {
                 @for row in rows {
                     tr {
                         td { span class=(format!("tag {}", row.level.class())) { (row.state) } " "
+                            @if row.unverified.is_some() { span.tag.quiet { "not verified" } " " }
+                            @if row.flapping.is_some() { span.tag.quiet { "flapping" } " " }
                             @match row.runbook.as_deref().filter(|url| safe_link(url)) {
                                 Some(url) => a href=(url) rel="noreferrer" { (row.name) },
                                 None => strong { (row.name) },
@@ -82,6 +85,7 @@ fn alerts(rows: &[AlertRow], now: Timestamp) -> Markup {
                         td title=(row.since.rfc3339()) { (ago(now, row.since)) }
                         td {
                             (row.summary)
+                            @for why in [&row.unverified, &row.flapping].into_iter().flatten() { " " small { (why) } }
                             @if let Some(owner) = &row.acknowledged { " " small { "looked after by " (owner) } }
                         }
                     }
@@ -90,6 +94,27 @@ fn alerts(rows: &[AlertRow], now: Timestamp) -> Markup {
         }
     };
     section("Alerts", rows.len(), "Nothing is firing or pending.", table)
+}
+
+fn rules(part: &RulesPart, now: Timestamp) -> Markup {
+    let rows = &part.rows;
+    let table = html! {
+        table {
+            thead { tr { th { "Rule" } th { "Group" } th { "Since" } th { "Why" } } }
+            tbody {
+                @for row in rows {
+                    tr {
+                        td { span class=(format!("tag {}", row.level.class())) { (row.state) } " " strong { (row.name) } }
+                        td { (row.group) }
+                        td { @if let Some(since) = row.since { span title=(since.rfc3339()) { (ago(now, since)) } } }
+                        td { (row.detail) }
+                    }
+                }
+            }
+        }
+    };
+    let well = format!("Of {} rules, none fails and each finds its data.", part.loaded);
+    section("Rules in trouble", part.failing + part.unmatched, &well, table)
 }
 
 fn pools(rows: &[PoolRow], now: Timestamp) -> Markup {

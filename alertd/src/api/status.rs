@@ -1,14 +1,21 @@
 //! What the page shows, as data: gathered once a request, rendered as HTML or JSON.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::model::alert::{ActiveAlerts, AlertInstance, AlertState};
 use crate::model::labels::ALERT_NAME;
 use crate::model::sample::Timestamp;
 use crate::remote::source::Condition;
+use crate::rules::alerting::UNVERIFIED;
+use crate::rules::flapping::FLAPPING;
+use crate::rules::status::{GroupStatus, Health};
 
 /// The alert that fires always, to prove that alerts flow.
 const WATCHDOG: &str = "Watchdog";
+/// Rules in trouble that are shown; of more, the count says how many there are.
+const MOST_RULES: usize = 100;
 
 /// How a row should strike the eye.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -29,6 +36,7 @@ pub struct Status {
     /// Why no pool acts at all, when a person said so.
     pub hold: Option<String>,
     pub alerts: Vec<AlertRow>,
+    pub rules: RulesPart,
     pub pools: Vec<PoolRow>,
     pub runners: Vec<RunnerRow>,
     pub hosts: Vec<HostRow>,
@@ -69,9 +77,34 @@ pub struct AlertRow {
     pub place: String,
     pub since: Timestamp,
     pub summary: String,
+    /// Since when and why nobody knows whether it still holds.
+    pub unverified: Option<String>,
+    /// Since when it begins and ends all the time, and is held still.
+    pub flapping: Option<String>,
     pub runbook: Option<String>,
     /// Who looks after it.
     pub acknowledged: Option<String>,
+}
+
+/// How the rules fare, and those of which a person should know, worst first.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RulesPart {
+    pub loaded: usize,
+    pub failing: usize,
+    /// Rules that can yield nothing, because their selectors match no series.
+    pub unmatched: usize,
+    pub rows: Vec<RuleRow>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RuleRow {
+    pub name: String,
+    pub group: String,
+    pub state: &'static str,
+    pub level: Level,
+    /// Since when it fails.
+    pub since: Option<Timestamp>,
+    pub detail: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -188,9 +221,37 @@ fn alert_row(alert: &AlertInstance) -> AlertRow {
             .unwrap_or_else(|| label("instance")),
         since: alert.fired_at.unwrap_or(alert.active_at),
         summary: note("summary").or_else(|| note("description")).unwrap_or_default(),
+        unverified: note(UNVERIFIED),
+        flapping: note(FLAPPING),
         runbook: note("runbook_url"),
         acknowledged: None,
     }
+}
+
+/// Rules that fail, then those that match nothing.
+pub fn rules_part(groups: &[Arc<GroupStatus>]) -> RulesPart {
+    let mut part = RulesPart::default();
+    for group in groups {
+        for rule in &group.rules {
+            part.loaded += 1;
+            let (state, level, since, detail) = match &rule.health {
+                Health::Failing { since, error, .. } => {
+                    part.failing += 1;
+                    ("failing", Level::Bad, Some(*since), error.clone())
+                }
+                Health::Ok if !rule.unmatched.is_empty() => {
+                    part.unmatched += 1;
+                    ("matches nothing", Level::Quiet, None, rule.unmatched.join(", "))
+                }
+                Health::Ok | Health::Unknown => continue,
+            };
+            let (name, group) = (rule.name.clone(), group.name.clone());
+            part.rows.push(RuleRow { name, group, state, level, since, detail });
+        }
+    }
+    part.rows.sort_by_key(|row| std::cmp::Reverse(row.level));
+    part.rows.truncate(MOST_RULES);
+    part
 }
 
 /// One sentence for the whole fleet, from the rows below it.
@@ -209,6 +270,10 @@ pub fn verdict(status: &Status) -> Verdict {
         (bad, _) if bad > 0 => (Level::Bad, format!("{} firing", many(bad, "critical alert"))),
         _ if down > 0 => (Level::Bad, format!("{} cannot be scraped", many(down, "target"))),
         (_, warn) if warn > 0 => (Level::Warn, format!("{} firing", many(warn, "alert"))),
+        _ if status.rules.failing > 0 => {
+            let failing = many(status.rules.failing, "rule");
+            (Level::Warn, format!("{failing} cannot be evaluated"))
+        }
         _ => (Level::Good, "All is well".to_owned()),
     };
     let text = match away {
@@ -221,4 +286,81 @@ pub fn verdict(status: &Status) -> Verdict {
 
 fn many(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::labels::{Labels, METRIC_NAME};
+    use crate::model::querier::Appender;
+    use crate::model::sample::Sample;
+    use crate::rules::config::Flapping;
+    use crate::rules::file;
+    use crate::rules::group::{Context, Group, Progress};
+    use crate::tsdb::{Limits, Tsdb};
+
+    /// One rule fails from the third evaluation on, one matches nothing, one flaps.
+    const RULES: &str = "groups: [{ name: g, rules: [
+        { alert: Fails, expr: x / on () y > 0, annotations: { summary: s } },
+        { alert: Blind, expr: nothing > 1 },
+        { alert: Flaps, expr: z > 0, labels: { severity: critical } } ] }]";
+
+    fn after_four_evaluations() -> Status {
+        let store = Arc::new(Tsdb::new(Limits::default()));
+        let mut context = Context::new(store.clone());
+        context.config.flapping = Flapping { changes: 2, evaluations: 10 };
+        let spec = file::parse(Path::new("r.yaml"), RULES).unwrap().remove(0);
+        let mut group = Group::new(spec, Duration::from_secs(60), Duration::ZERO);
+        for minute in 0..4 {
+            let at = Timestamp(minute * 60_000);
+            let put = |name: &str, i: &str, value: f64| {
+                let labels = Labels::from_pairs([(METRIC_NAME, name), ("i", i)]);
+                store.append(&[(labels, Sample { timestamp: at, value })]).unwrap();
+            };
+            put("x", "1", 1.0);
+            put("y", "1", 1.0);
+            if minute >= 2 {
+                put("y", "2", 1.0);
+            }
+            put("z", "1", (minute % 2) as f64);
+            group.evaluate(at, &context, &Progress::default(), &mut |_| true);
+        }
+        let groups = [Arc::new(group.status())];
+        let active = ActiveAlerts { at: Timestamp(0), instances: groups[0].instances().collect() };
+        let alerts = alert_rows(&active, &|_| None);
+        Status { alerts, rules: rules_part(&groups), ..Status::default() }
+    }
+
+    #[test]
+    fn rules_in_trouble_and_alerts_that_nobody_can_trust() {
+        let mut status = after_four_evaluations();
+        let rules = &status.rules;
+        assert_eq!((rules.loaded, rules.failing, rules.unmatched), (3, 1, 1));
+        let rows: Vec<_> = rules.rows.iter().map(|row| (&*row.name, row.state)).collect();
+        assert_eq!(rows, [("Fails", "failing"), ("Blind", "matches nothing")]);
+        assert_eq!(rules.rows[0].since, Some(Timestamp(120_000)));
+        assert!(rules.rows[0].detail.contains("many"), "{:?}", rules.rows[0]);
+        assert!(rules.rows[1].detail.contains("nothing"), "{:?}", rules.rows[1]);
+
+        let marks = status
+            .alerts
+            .iter()
+            .map(|row| (&*row.name, row.level, row.unverified.is_some(), row.flapping.is_some()));
+        let marks: Vec<_> = marks.collect();
+        let want = [("Flaps", Level::Bad, false, true), ("Fails", Level::Warn, true, false)];
+        assert_eq!(marks, want);
+        let page = crate::api::page::render(&status).into_string();
+        for text in ["not verified since 1970-01-01T00:02:00", ">flapping<", ">matches nothing<"] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+
+        // Without alerts, and with a host that answers, the rules are the news.
+        status.alerts.clear();
+        status.hosts.push(HostRow { age_seconds: Some(1.0), ..HostRow::default() });
+        let found = verdict(&status);
+        assert_eq!((found.level, &*found.text), (Level::Warn, "1 rule cannot be evaluated"));
+    }
 }

@@ -109,6 +109,7 @@ impl Generation {
             post_alerts: !core.exposed,
             change_silences: !core.exposed && trusted,
         };
+        core.board.limit(&config.limits);
         let routing = Routing::new(
             Arc::clone(&loaded.notifications),
             core.outbox.clone(),

@@ -132,7 +132,13 @@ pub(super) fn router(
     alertmanager: Alertmanager,
 ) -> Router {
     let external_labels = Labels::from_pairs(loaded.config.global.external_labels.clone());
-    let page = Arc::new(Page { core: core.clone(), active, pools: pools.clone(), external_labels });
+    let page = Arc::new(Page {
+        core: core.clone(),
+        rules: rules.clone(),
+        active,
+        pools: pools.clone(),
+        external_labels,
+    });
     let router = Router::new()
         .route("/", get(html))
         .route("/status.json", get(json))
@@ -181,6 +187,7 @@ fn about(core: &Core, loaded: &Loaded, alertmanagers: Vec<String>) -> About {
 
 struct Page {
     core: Core,
+    rules: View,
     active: watch::Receiver<Arc<ActiveAlerts>>,
     pools: watch::Receiver<Arc<PoolsView>>,
     /// By which routing's labels of an alert differ from the rule's.
@@ -201,7 +208,7 @@ impl Page {
             let entry = acknowledged.of(labels.fingerprint(), alert.fired_at?)?;
             Some(entry.text())
         };
-        api::gather::status(&active, &pools, rows, source, &owner, now)
+        api::gather::status((&active, &self.rules.groups()), &pools, rows, source, &owner, now)
     }
 }
 

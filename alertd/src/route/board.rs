@@ -14,7 +14,9 @@ use tracing::{info, warn};
 
 use super::acknowledge::{self, Acknowledgement, Acknowledgements};
 use super::dispatch::Said;
+use super::intake::rate::Rate;
 use super::intake::{Intake, Plan, Posted, Received};
+use super::limits::{Limits, PostedLimits};
 use super::metrics::BoardMetrics;
 use super::silence::{self, Refused, Silence, Silences};
 use super::view::View;
@@ -37,6 +39,9 @@ struct Inner {
     silences: RwLock<Silences>,
     acknowledged: RwLock<Acknowledgements>,
     received: RwLock<Intake>,
+    limits: RwLock<PostedLimits>,
+    /// Of callers without credentials, and of all others.
+    rates: std::sync::Mutex<[Rate; 2]>,
     /// Held from the decision about a change until it is in memory.
     change: Mutex<()>,
     view: RwLock<Option<View>>,
@@ -72,6 +77,8 @@ impl Board {
             silences: RwLock::new(silences),
             acknowledged: RwLock::new(acknowledged),
             received: RwLock::new(received),
+            limits: RwLock::default(),
+            rates: std::sync::Mutex::default(),
             change: Mutex::new(()),
             view: RwLock::new(None),
             metrics: BoardMetrics::new(registry),
@@ -81,11 +88,36 @@ impl Board {
         Ok(board)
     }
 
+    /// How much is taken from now on; what is held already stays.
+    pub fn limit(&self, limits: &Limits) {
+        write(&self.0.silences).limit(limits.silences);
+        *write(&self.0.limits) = limits.posted_alerts;
+    }
+
+    pub(super) fn limits(&self) -> PostedLimits {
+        *read(&self.0.limits)
+    }
+
+    /// Whether so many more alerts may be posted now.
+    ///
+    /// # Errors
+    /// With the time after which some may.
+    pub fn admit(&self, alerts: usize, anonymous: bool) -> Result<(), Duration> {
+        let (limits, now) = (self.limits(), clock::now());
+        let mut rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let [nobody, somebody] = &mut *rates;
+        let admitted = if anonymous { nobody } else { somebody }.take(alerts, &limits, now);
+        if admitted.is_err() {
+            self.0.metrics.too_fast(alerts);
+        }
+        admitted
+    }
+
     /// From now on posted alerts go to this routing, those of before among them.
     pub(super) fn serve(&self, view: &View, now: Timestamp) {
         *write(&self.0.view) = Some(view.clone());
-        let alerts = read(&self.0.received).reports();
-        self.0.metrics.dropped(view.take_posted(alerts, now));
+        let received = read(&self.0.received);
+        self.0.metrics.dropped(view.take_posted(received.reports(), now));
     }
 
     /// The routing that runs, once one does.
@@ -213,13 +245,12 @@ impl Board {
     ) -> Result<Plan, BoardError> {
         let _changing = self.changing().await;
         let now = clock::now();
-        let plan = read(&self.0.received).plan(posted, resolve_timeout, now);
+        let plan = read(&self.0.received).plan(posted, &self.limits(), resolve_timeout, now);
         self.save_received(&plan.taken).await?;
         write(&self.0.received).apply(&plan.taken);
         self.0.metrics.received(&plan);
         if let Some(view) = self.view() {
-            let alerts = plan.taken.iter().map(|received| received.alert()).collect();
-            self.0.metrics.dropped(view.take_posted(alerts, now));
+            self.0.metrics.dropped(view.take_posted(&plan.taken, now));
         }
         Ok(plan)
     }

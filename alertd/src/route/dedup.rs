@@ -31,8 +31,9 @@ pub struct Current {
     pub firing: Hashes,
     /// Firing, but inhibited, silenced or out of its time: not told, and not over either.
     pub muted: Hashes,
-    /// Firing, and somebody looks after it: not told again when nothing has changed.
-    pub acknowledged: Hashes,
+    /// Firing, and somebody looks after it, or it is held because it flaps: not told again when
+    /// nothing has changed.
+    pub quiet: Hashes,
     pub resolved: Hashes,
 }
 
@@ -69,7 +70,7 @@ pub fn decide(
         () if !resolved.is_empty() && !send_resolved => None,
         () if !resolved.is_empty() && firing.is_empty() => Some(Reason::AllResolved),
         () if !resolved.is_empty() => Some(Reason::SomeResolved),
-        () if !current.firing.is_subset(&current.acknowledged) && due => Some(Reason::Repeat),
+        () if !current.firing.is_subset(&current.quiet) && due => Some(Reason::Repeat),
         () => return None,
     };
     Some(Decision { reason, firing, resolved })
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn tells_changes_once_and_repeats() {
         use Reason::*;
-        // told | firing (capital: acknowledged) | muted | resolved | seconds since | send_resolved | want
+        // told | firing (capital: quiet) | muted | resolved | seconds since | send_resolved | want
         for (told, firing, muted, resolved, since, all, want) in [
             ("", "a", "", "", 0, true, Some((Some(First), "a", ""))),
             ("", "", "", "a", 0, true, None),
@@ -108,7 +109,7 @@ mod tests {
             ("ab", "", "a", "b", 1, true, Some((Some(SomeResolved), "a", "b"))),
             ("a", "", "", "a", 500, true, Some((Some(AllResolved), "", "a"))),
             ("a", "b", "a", "", 1, true, Some((Some(NewAlerts), "ab", ""))),
-            // Acknowledged: no repeats, while new ones and ends are told.
+            // Quiet: no repeats, while new ones and ends are told.
             ("a", "A", "", "", 500, true, None),
             ("ab", "Ab", "", "", 500, true, Some((Some(Repeat), "ab", ""))),
             ("a", "Ab", "", "", 1, true, Some((Some(NewAlerts), "ab", ""))),
@@ -126,7 +127,7 @@ mod tests {
             };
             let current = Current {
                 firing: hashes(&firing.to_lowercase()),
-                acknowledged: hashes(&firing.replace(char::is_lowercase, "").to_lowercase()),
+                quiet: hashes(&firing.replace(char::is_lowercase, "").to_lowercase()),
                 muted: hashes(muted),
                 resolved: hashes(resolved),
             };

@@ -18,7 +18,8 @@ use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::sample::Timestamp;
 
-/// Alerts held in all groups; more are dropped and counted.
+/// Alerts of our own held in all groups, beside as many as other programs may have posted; more are
+/// dropped and counted.
 const MAX_HELD: usize = 100_000;
 /// How often alerts are looked through for those that ended.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +41,9 @@ pub struct Dispatcher {
     pub(super) alerts: HashMap<Fingerprint, Held>,
     /// Sum of the groups' alerts.
     members: usize,
+    /// When there are so many, further ones of other programs are dropped: there is always room for
+    /// our own.
+    most_posted: usize,
     /// The groups without a route that an alert is in.
     orphans: HashMap<Fingerprint, Vec<GroupId>>,
     inhibitor: Inhibitor,
@@ -53,8 +57,10 @@ pub struct Dispatcher {
 pub enum Origin {
     /// A rule of ours, or a pool.
     Own,
-    /// Another program. It cannot end an alert that fires by our own word.
-    Posted,
+    /// Another program, with credentials. It cannot end an alert that fires by our own word.
+    Known,
+    /// Another program, or a job, without any.
+    Anonymous,
 }
 
 #[derive(Debug, Clone)]
@@ -85,7 +91,7 @@ pub struct Said<'a> {
 }
 
 impl Dispatcher {
-    pub fn new(config: Arc<Notifications>) -> Dispatcher {
+    pub fn new(config: Arc<Notifications>, most_posted: usize) -> Dispatcher {
         let by_name = |receiver: &super::receiver::Receiver| {
             (receiver.name.clone(), Arc::from(receiver.integrations()))
         };
@@ -100,6 +106,7 @@ impl Dispatcher {
             queue: BTreeSet::new(),
             alerts: HashMap::new(),
             members: 0,
+            most_posted,
             orphans: HashMap::new(),
             longest: longest.unwrap_or_default(),
             swept_at: Timestamp::default(),
@@ -139,12 +146,13 @@ impl Dispatcher {
                     self.orphans.entry(fingerprint).or_default().push(id.clone());
                     (id, ORPHAN_TIMING)
                 });
-                self.inhibitor.take(&alert, now);
+                // Those that report it now say soon who they are.
+                self.inhibitor.take(&alert, Origin::Known, now);
                 let labels = labels(&memory.group_labels);
                 let make = || Group::restored(labels, timing, entry.notified_at, now);
                 self.insert(id, Arc::clone(&alert), make, now);
                 let routes = self.config.tree.matching(&alert.labels).into();
-                let held = Held { alert, updated_at: now, routes, origin: Origin::Posted };
+                let held = Held { alert, updated_at: now, routes, origin: Origin::Known };
                 self.alerts.entry(fingerprint).or_insert(held);
             }
         }
@@ -163,13 +171,15 @@ impl Dispatcher {
 
     /// Sorts alerts into their groups; returns how many were dropped because too many are held.
     pub fn take(&mut self, alerts: Vec<Alert>, origin: Origin, now: Timestamp) -> u64 {
+        let own = if origin == Origin::Own { MAX_HELD } else { 0 };
+        let most = self.most_posted + own;
         let mut dropped = 0;
         for alert in alerts {
             let fingerprint = alert.fingerprint();
             let known = self.alerts.get(&fingerprint);
             let own = known
                 .is_some_and(|held| held.origin == Origin::Own && !held.alert.is_resolved(now));
-            if own && origin == Origin::Posted {
+            if own && origin != Origin::Own {
                 continue;
             }
             let (routes, known_before) =
@@ -179,7 +189,7 @@ impl Dispatcher {
             };
             let routes = routes.unwrap_or_else(|| self.config.tree.matching(&alert.labels).into());
             let alert = Arc::new(alert);
-            self.inhibitor.take(&alert, now);
+            self.inhibitor.take(&alert, origin, now);
             for id in self.orphans.get(&fingerprint).cloned().unwrap_or_default() {
                 if self.groups.contains_key(&id) {
                     let never = || Group::new(Labels::empty(), ORPHAN_TIMING, now);
@@ -195,7 +205,7 @@ impl Dispatcher {
                 let inside = self.groups.get(&id).is_some_and(|group| group.contains(fingerprint));
                 match (inside, over) {
                     (false, true) => continue,
-                    (false, false) if self.members >= MAX_HELD => dropped += 1,
+                    (false, false) if self.members >= most => dropped += 1,
                     _ => {
                         inside_any = true;
                         let make = || Group::new(labels, route.timing, now);
@@ -265,9 +275,9 @@ impl Dispatcher {
         };
         let snapshot = group.snapshot(now);
         let out_of_time = !self.time_muted_by(id, now).is_empty();
-        let muted = |alert: &Alert| {
+        let muted = |hash: Fingerprint, alert: &Alert| {
             out_of_time
-                || self.inhibited_by(&alert.labels, now).is_some()
+                || self.inhibited_by(hash, &alert.labels, now).is_some()
                 || said.silences.mutes(&alert.labels, now)
         };
         Some(Due::new(id.clone(), group_key, group, integrations, snapshot, muted, said))
@@ -280,9 +290,15 @@ impl Dispatcher {
         route.map(|route| self.config.time_muted_by(route, now)).unwrap_or_default()
     }
 
-    /// The alert that silences one with these labels, by an inhibition rule.
-    pub(super) fn inhibited_by(&self, labels: &Labels, now: Timestamp) -> Option<Fingerprint> {
-        self.inhibitor.inhibited_by(labels, now)
+    /// The alert that silences this one, by an inhibition rule.
+    pub(super) fn inhibited_by(
+        &self,
+        hash: Fingerprint,
+        labels: &Labels,
+        now: Timestamp,
+    ) -> Option<Fingerprint> {
+        let origin = self.alerts.get(&hash).map_or(Origin::Known, |held| held.origin);
+        self.inhibitor.inhibited_by(labels, origin, now)
     }
 
     /// After the transaction: what ended goes, and empty groups with it.
@@ -318,7 +334,7 @@ impl Dispatcher {
         for held in self.alerts.values_mut() {
             if let Some(ends_at) = group::after_step(&held.alert, by, now) {
                 Arc::make_mut(&mut held.alert).ends_at = ends_at;
-                self.inhibitor.take(&held.alert, now);
+                self.inhibitor.take(&held.alert, held.origin, now);
             }
         }
         self.groups.values_mut().for_each(|group| group.after_step(by, now));

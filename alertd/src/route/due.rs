@@ -15,8 +15,9 @@ use super::receiver::Integration;
 use crate::db::notification_log::{Hashes, Lane, LogEntry};
 use crate::db::outbox::{Message, Update};
 use crate::model::alert::Alert;
-use crate::model::labels::Labels;
+use crate::model::labels::{Fingerprint, Labels};
 use crate::model::sample::Timestamp;
+use crate::rules::flapping::FLAPPING;
 
 /// How an acknowledgement stands among what else is known of an alert.
 const ACKNOWLEDGED: &str = "acknowledged";
@@ -42,16 +43,19 @@ impl Due {
         group: &Group,
         integrations: Arc<[Integration]>,
         snapshot: Snapshot,
-        muted: impl Fn(&Alert) -> bool,
+        muted: impl Fn(Fingerprint, &Alert) -> bool,
         said: Said<'_>,
     ) -> Due {
         let (mut current, mut acknowledged) = (Current::default(), HashMap::new());
         for (hash, alert) in &snapshot.firing {
+            if alert.annotations.contains_key(FLAPPING) {
+                current.quiet.insert(hash.to_string());
+            }
             if let Some(entry) = said.acknowledged.of(*hash, alert.starts_at) {
-                current.acknowledged.insert(hash.to_string());
+                current.quiet.insert(hash.to_string());
                 acknowledged.insert(hash.to_string(), Arc::clone(entry));
             }
-            let set = if muted(alert) { &mut current.muted } else { &mut current.firing };
+            let set = if muted(*hash, alert) { &mut current.muted } else { &mut current.firing };
             set.insert(hash.to_string());
         }
         current.resolved = snapshot.resolved.iter().map(|(hash, _)| hash.to_string()).collect();
@@ -91,7 +95,7 @@ impl Due {
         let send_resolved = integration.send_resolved;
         let found = decide(entry, &self.current, send_resolved, self.repeat_interval, now)?;
         let all = |list: &[(_, Arc<Alert>)], set: &Hashes| {
-            let hash = |(hash, _): &(crate::model::labels::Fingerprint, _)| hash.to_string();
+            let hash = |(hash, _): &(Fingerprint, _)| hash.to_string();
             let texts = list.iter().map(|one| (hash(one), Arc::clone(&one.1)));
             texts.filter(|(hash, _)| set.contains(hash)).collect::<Vec<_>>()
         };

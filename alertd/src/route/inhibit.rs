@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
+use super::dispatch::Origin;
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::matcher::Matcher;
@@ -30,12 +31,19 @@ pub struct Inhibitor {
     equal_of: Vec<usize>,
     /// By list and values: the rules that have sources there, with these.
     index: HashMap<u64, BTreeMap<usize, BTreeSet<Fingerprint>>>,
-    /// Alerts that are a source of some rule, and when they end.
-    sources: HashMap<Fingerprint, (Labels, Timestamp)>,
+    /// Alerts that are a source of some rule.
+    sources: HashMap<Fingerprint, Source>,
     /// Nothing of it ends before this.
     none_ends_before: Timestamp,
     /// Keyed, so that nobody can choose label values that meet.
     hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Source {
+    labels: Labels,
+    ends_at: Timestamp,
+    origin: Origin,
 }
 
 impl Inhibitor {
@@ -53,15 +61,15 @@ impl Inhibitor {
     }
 
     /// Takes a report of an alert: if it may silence others, it does so until it ends.
-    pub fn take(&mut self, alert: &Alert, now: Timestamp) {
+    pub fn take(&mut self, alert: &Alert, origin: Origin, now: Timestamp) {
         let fingerprint = alert.fingerprint();
         if alert.is_resolved(now) {
             self.remove(fingerprint);
             return;
         }
         self.none_ends_before = self.none_ends_before.min(alert.ends_at);
-        if let Some((_, ends_at)) = self.sources.get_mut(&fingerprint) {
-            *ends_at = alert.ends_at;
+        if let Some(source) = self.sources.get_mut(&fingerprint) {
+            (source.ends_at, source.origin) = (alert.ends_at, origin);
             return;
         }
         let places = self.places(&alert.labels);
@@ -71,7 +79,8 @@ impl Inhibitor {
         for (key, rule) in places {
             self.index.entry(key).or_default().entry(rule).or_default().insert(fingerprint);
         }
-        self.sources.insert(fingerprint, (alert.labels.clone(), alert.ends_at));
+        let (labels, ends_at) = (alert.labels.clone(), alert.ends_at);
+        self.sources.insert(fingerprint, Source { labels, ends_at, origin });
     }
 
     /// Lets go of what has ended.
@@ -79,18 +88,24 @@ impl Inhibitor {
         if now < self.none_ends_before {
             return;
         }
-        let ended = self.sources.iter().filter(|(_, (_, ends_at))| *ends_at <= now);
+        let ended = self.sources.iter().filter(|(_, source)| source.ends_at <= now);
         for fingerprint in ended.map(|(fingerprint, _)| *fingerprint).collect::<Vec<_>>() {
             self.remove(fingerprint);
         }
-        let ends = self.sources.values().map(|(_, ends_at)| *ends_at);
+        let ends = self.sources.values().map(|source| source.ends_at);
         self.none_ends_before = ends.min().unwrap_or(Timestamp(i64::MAX));
     }
 
     /// The alert that silences one with these labels at `now`.
     ///
-    /// An alert that both sides match is not silenced by another such alert, nor by itself.
-    pub fn inhibited_by(&self, labels: &Labels, now: Timestamp) -> Option<Fingerprint> {
+    /// An alert that both sides match is not silenced by another such alert, nor by itself; and one
+    /// of our own not by what nobody signed for.
+    pub fn inhibited_by(
+        &self,
+        labels: &Labels,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Option<Fingerprint> {
         let lists = 0..self.equals.len();
         let found = lists.filter_map(|at| self.index.get(&self.key(at, labels))).flatten();
         found.filter_map(|(at, sources)| Some((self.rules.get(*at)?, sources))).find_map(
@@ -100,10 +115,12 @@ impl Inhibitor {
                 }
                 let is_source = all(&rule.source, labels);
                 sources.iter().copied().find(|fingerprint| {
-                    self.sources.get(fingerprint).is_some_and(|(source, ends_at)| {
-                        *ends_at > now
-                            && rule.equal.iter().all(|name| source.get(name) == labels.get(name))
-                            && !(is_source && all(&rule.target, source))
+                    self.sources.get(fingerprint).is_some_and(|source| {
+                        let equal = |name: &String| source.labels.get(name) == labels.get(name);
+                        source.ends_at > now
+                            && !(origin == Origin::Own && source.origin == Origin::Anonymous)
+                            && rule.equal.iter().all(equal)
+                            && !(is_source && all(&rule.target, &source.labels))
                     })
                 })
             },
@@ -111,7 +128,7 @@ impl Inhibitor {
     }
 
     fn remove(&mut self, fingerprint: Fingerprint) {
-        let Some((labels, _)) = self.sources.remove(&fingerprint) else { return };
+        let Some(Source { labels, .. }) = self.sources.remove(&fingerprint) else { return };
         for (key, rule) in self.places(&labels) {
             let Some(rules) = self.index.get_mut(&key) else { continue };
             if let Some(sources) = rules.get_mut(&rule) {
@@ -172,7 +189,11 @@ mod tests {
     fn a_source_mutes_its_targets_and_not_its_like() {
         let two_sided = rule("severity=critical", "severity=~warning|critical", &["instance"]);
         let mut inhibitor = Inhibitor::new(&[two_sided]);
-        inhibitor.take(&alert(&[("severity", "critical"), ("instance", "a")], 100), Timestamp(0));
+        inhibitor.take(
+            &alert(&[("severity", "critical"), ("instance", "a")], 100),
+            Origin::Own,
+            Timestamp(0),
+        );
         for (severity, instance, now, want) in [
             ("warning", "a", 50, true),
             ("warning", "b", 50, false),
@@ -182,7 +203,7 @@ mod tests {
             ("info", "a", 50, false),
         ] {
             let labels = Labels::from_pairs([("severity", severity), ("instance", instance)]);
-            let found = inhibitor.inhibited_by(&labels, Timestamp(now));
+            let found = inhibitor.inhibited_by(&labels, Origin::Own, Timestamp(now));
             assert_eq!(found.is_some(), want, "{severity} {instance} at {now}");
         }
     }
@@ -233,9 +254,9 @@ mod tests {
         ] {
             let mut inhibitor = Inhibitor::new(&[rule(source, target, equal)]);
             let source_alert = alert(fires, 100);
-            inhibitor.take(&source_alert, Timestamp(0));
+            inhibitor.take(&source_alert, Origin::Own, Timestamp(0));
             let asked = Labels::from_pairs(asked.iter().copied());
-            let found = inhibitor.inhibited_by(&asked, Timestamp(1));
+            let found = inhibitor.inhibited_by(&asked, Origin::Own, Timestamp(1));
             assert_eq!(
                 found,
                 want.then_some(source_alert.fingerprint()),
@@ -249,18 +270,39 @@ mod tests {
         let mut inhibitor = Inhibitor::new(&[rule("s=1", "t=1", &["e"]), rule("s=1", "t=2", &[])]);
         let of = |ends_at| alert(&[("s", "1"), ("e", "x")], ends_at);
         let target = Labels::from_pairs([("t", "1"), ("e", "x")]);
-        let mutes =
-            |inhibitor: &Inhibitor, now| inhibitor.inhibited_by(&target, Timestamp(now)).is_some();
-        inhibitor.take(&of(100), Timestamp(0));
-        inhibitor.take(&of(200), Timestamp(50));
+        let mutes = |inhibitor: &Inhibitor, now| {
+            inhibitor.inhibited_by(&target, Origin::Own, Timestamp(now)).is_some()
+        };
+        inhibitor.take(&of(100), Origin::Own, Timestamp(0));
+        inhibitor.take(&of(200), Origin::Own, Timestamp(50));
         assert!(mutes(&inhibitor, 150) && !mutes(&inhibitor, 200));
-        inhibitor.take(&of(160), Timestamp(160));
+        inhibitor.take(&of(160), Origin::Own, Timestamp(160));
         assert!(!mutes(&inhibitor, 160), "it resolved");
-        inhibitor.take(&of(300), Timestamp(170));
+        inhibitor.take(&of(300), Origin::Own, Timestamp(170));
         inhibitor.forget(Timestamp(299));
         assert!(mutes(&inhibitor, 299));
         inhibitor.forget(Timestamp(300));
         assert!(inhibitor.sources.is_empty() && inhibitor.index.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_signed_for_silences_nothing_of_ours() {
+        use Origin::{Anonymous, Known, Own};
+        let mut inhibitor = Inhibitor::new(&[rule("s=1", "t=1", &[])]);
+        let target = Labels::from_pairs([("t", "1")]);
+        for (source, of, want) in [
+            (Anonymous, Own, false),
+            (Anonymous, Known, true),
+            (Anonymous, Anonymous, true),
+            (Known, Own, true),
+            (Own, Own, true),
+            // Whoever reported it last counts.
+            (Anonymous, Own, false),
+        ] {
+            inhibitor.take(&alert(&[("s", "1")], 100), source, Timestamp(0));
+            let found = inhibitor.inhibited_by(&target, of, Timestamp(1));
+            assert_eq!(found.is_some(), want, "{source:?} silences {of:?}");
+        }
     }
 
     /// Each source is found by its own values, however many others fire.
@@ -284,10 +326,12 @@ mod tests {
             alert(&pairs, 100)
         };
         for n in 0..500 {
-            inhibitor.take(&named(n, "critical"), Timestamp(0));
+            inhibitor.take(&named(n, "critical"), Origin::Own, Timestamp(0));
         }
         let muted = (0..1000).filter(|n| {
-            inhibitor.inhibited_by(&named(*n, "warning").labels, Timestamp(1)).is_some()
+            inhibitor
+                .inhibited_by(&named(*n, "warning").labels, Origin::Own, Timestamp(1))
+                .is_some()
         });
         assert_eq!(muted.count(), 500);
     }

@@ -1,21 +1,20 @@
 //! Alerts that other programs post: what is taken, and how two reports of one become one (pure).
 
+pub mod rate;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::PostedLimits;
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::sample::Timestamp;
 
 /// How long one that ended is remembered, since senders repeat an end for a quarter of an hour.
 pub const RETENTION: Duration = Duration::from_secs(3600);
-/// Held at a time, those that ended among them.
-const MAX_HELD: usize = 100_000;
-/// Bytes of all texts held.
-const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// Labels, and annotations, of one alert.
 const MAX_PAIRS: usize = 256;
 /// Bytes of one label's or annotation's value.
@@ -32,6 +31,8 @@ pub struct Posted {
     pub starts_at: Option<Timestamp>,
     pub ends_at: Option<Timestamp>,
     pub generator_url: String,
+    /// Whether whoever posted it gave no credentials.
+    pub anonymous: bool,
 }
 
 /// What is known of a posted alert from all its reports.
@@ -48,6 +49,9 @@ pub struct Received {
     /// Whether its end was seen by a running alertd.
     #[serde(default)]
     pub over: bool,
+    /// Whether whoever reported it last gave no credentials.
+    #[serde(default)]
+    pub anonymous: bool,
 }
 
 #[derive(Debug, Default)]
@@ -94,6 +98,7 @@ impl Posted {
             timeout: self.ends_at.is_none(),
             generator_url: self.generator_url,
             over: ends_at <= now,
+            anonymous: self.anonymous,
         };
         match received.size() {
             size if size > MAX_SIZE => {
@@ -190,8 +195,8 @@ impl Intake {
 
     /// Every alert as last reported, those that ended among them: a kill may have come between the
     /// report of an end and the telling of it.
-    pub fn reports(&self) -> Vec<Alert> {
-        self.held.values().map(|entry| entry.alert()).collect()
+    pub fn reports(&self) -> impl Iterator<Item = &Arc<Received>> {
+        self.held.values()
     }
 
     /// Every alert whose end nobody has seen yet.
@@ -200,7 +205,14 @@ impl Intake {
         self.held.values().filter(|entry| !entry.over).map(|entry| entry.alert()).collect()
     }
 
-    pub fn plan(&self, posted: Vec<Posted>, resolve_timeout: Duration, now: Timestamp) -> Plan {
+    /// `resolve_timeout` is the lease of those that come without an end.
+    pub fn plan(
+        &self,
+        posted: Vec<Posted>,
+        limits: &PostedLimits,
+        resolve_timeout: Duration,
+        now: Timestamp,
+    ) -> Plan {
         let mut plan = Plan::default();
         // What is planned so far counts: one request may hold an alert twice, or too many.
         let mut planned: HashMap<Fingerprint, Arc<Received>> = HashMap::new();
@@ -216,7 +228,7 @@ impl Intake {
             let fingerprint = received.alert().fingerprint();
             let known = planned.get(&fingerprint).or_else(|| self.held.get(&fingerprint));
             let (new, size) = (known.is_none(), received.size());
-            if new && (count >= MAX_HELD || bytes + size > MAX_BYTES) {
+            if new && (count >= limits.max || (bytes + size) as u64 > limits.max_size.0) {
                 plan.refused += 1;
                 continue;
             }
@@ -305,7 +317,8 @@ mod tests {
     }
 
     fn take(intake: &mut Intake, posted: Vec<Posted>, now: i64) -> Plan {
-        let plan = intake.plan(posted, TIMEOUT, at(now));
+        let limits = PostedLimits { max: 1000, ..PostedLimits::default() };
+        let plan = intake.plan(posted, &limits, TIMEOUT, at(now));
         intake.apply(&plan.taken);
         plan
     }
@@ -416,9 +429,9 @@ mod tests {
     #[test]
     fn no_more_than_the_bound() {
         let mut intake = Intake::default();
-        let many = (0..=MAX_HELD).map(|n| posted(&n.to_string(), None, None)).collect();
+        let many = (0..=1000).map(|n| posted(&n.to_string(), None, None)).collect();
         let plan = take(&mut intake, many, 0);
-        assert_eq!((plan.taken.len(), plan.refused), (MAX_HELD, 1));
+        assert_eq!((plan.taken.len(), plan.refused), (1000, 1));
         let plan = take(&mut intake, vec![posted("1", None, None), posted("x", None, None)], 1);
         assert_eq!((plan.taken.len(), plan.refused), (1, 1), "known ones are still renewed");
     }

@@ -125,7 +125,7 @@ impl BoardMetrics {
         for status in ["firing", "resolved"] {
             drop(metrics.received.get_or_create(&Status { status }));
         }
-        for reason in ["invalid", "full", "not_routed"] {
+        for reason in ["invalid", "full", "too_fast", "not_routed"] {
             drop(metrics.refused.get_or_create(&Reason { reason }));
         }
         metrics
@@ -140,6 +140,10 @@ impl BoardMetrics {
         for (reason, count) in [("invalid", plan.invalid.len()), ("full", plan.refused)] {
             self.refused.get_or_create(&Reason { reason }).inc_by(count as u64);
         }
+    }
+
+    pub(super) fn too_fast(&self, alerts: usize) {
+        self.refused.get_or_create(&Reason { reason: "too_fast" }).inc_by(alerts as u64);
     }
 
     pub(super) fn dropped(&self, alerts: u64) {

@@ -9,21 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::index::Index;
+use super::limits::SilenceLimits;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::sample::Timestamp;
 
 /// How long one that ended is still shown.
 pub const RETENTION: Duration = Duration::from_secs(120 * 3600);
-/// Silences held, those that ended among them.
-pub const MAX_SILENCES: usize = 100_000;
-/// Of these, those that take a compiled expression in memory as long as they have not ended.
-const MAX_WITH_REGEX: usize = 10_000;
-/// Of these, those that no label's value finds: each is tried on every alert.
-const MAX_UNINDEXED: usize = 1000;
 const MAX_MATCHERS: usize = 100;
-/// Bytes of all its texts together.
-const MAX_SIZE: usize = 64 * 1024;
 
 /// One condition of a silence, as Alertmanager's API has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,8 +66,8 @@ pub enum Refused {
     Invalid(String),
     #[error("exceeded maximum number of silences: {held} (limit: {limit}){kind}")]
     TooMany { held: usize, limit: usize, kind: &'static str },
-    #[error("silence exceeded maximum size: {size} bytes (limit: {MAX_SIZE} bytes)")]
-    TooLarge { size: usize },
+    #[error("silence exceeded maximum size: {size} bytes (limit: {limit} bytes)")]
+    TooLarge { size: usize, limit: u64 },
 }
 
 /// What a wish means: silences to write down, the one that was wished for last.
@@ -86,6 +79,7 @@ pub struct Silences {
     all: HashMap<String, Arc<Silence>>,
     /// Those that have not ended.
     index: Index,
+    limits: SilenceLimits,
 }
 
 impl Condition {
@@ -184,6 +178,11 @@ impl Silences {
         restored
     }
 
+    /// From now on; what is held already stays.
+    pub fn limit(&mut self, limits: SilenceLimits) {
+        self.limits = limits;
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }
@@ -220,9 +219,9 @@ impl Silences {
             let why = "end time must not be before start time".to_owned();
             return Err(Refused::Invalid(why));
         }
-        let size = wanted.size();
-        if size > MAX_SIZE {
-            return Err(Refused::TooLarge { size });
+        let (size, limit) = (wanted.size(), self.limits.max_size.0);
+        if size as u64 > limit {
+            return Err(Refused::TooLarge { size, limit });
         }
         let before = self.all.get(&wanted.id);
         if !wanted.id.is_empty() && before.is_none() {
@@ -246,17 +245,17 @@ impl Silences {
     fn room_for(&self, matchers: &[Matcher], ending: usize) -> Result<(), Refused> {
         let (regex, findable) = (index::takes_regex(matchers), index::is_findable(matchers));
         let bounds = [
-            (true, self.all.len(), MAX_SILENCES, ""),
+            (true, self.all.len(), self.limits.max, ""),
             (
                 regex,
                 self.index.with_regex() - ending.min(self.index.with_regex()),
-                MAX_WITH_REGEX,
+                self.limits.max_with_regex,
                 " with a regular expression that have not ended",
             ),
             (
                 !findable,
                 self.index.unindexed() - ending.min(self.index.unindexed()),
-                MAX_UNINDEXED,
+                self.limits.max_unindexed,
                 " that ask for no certain value of any label",
             ),
         ];

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::config::Notifications;
 use super::dispatch::{Dispatcher, GroupId, Held, Origin};
 use super::history::Notes;
+use super::intake::Received;
 use crate::model::alert::Alert;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::matcher::Matcher;
@@ -43,8 +44,8 @@ pub struct ShownGroup {
 }
 
 impl View {
-    pub(super) fn new(config: Arc<Notifications>) -> View {
-        let dispatcher = Arc::new(Mutex::new(Dispatcher::new(config)));
+    pub(super) fn new(config: Arc<Notifications>, most_posted: usize) -> View {
+        let dispatcher = Arc::new(Mutex::new(Dispatcher::new(config, most_posted)));
         View { dispatcher, bell: Arc::default(), notes: None }
     }
 
@@ -68,9 +69,20 @@ impl View {
     }
 
     /// Takes alerts that another program posted; returns how many were dropped.
-    pub(super) fn take_posted(&self, alerts: Vec<Alert>, now: Timestamp) -> u64 {
-        self.notice(&alerts, now);
-        let dropped = self.lock().take(alerts, Origin::Posted, now);
+    pub(super) fn take_posted<'a>(
+        &self,
+        received: impl IntoIterator<Item = &'a Arc<Received>>,
+        now: Timestamp,
+    ) -> u64 {
+        let (mut known, mut anonymous) = (Vec::new(), Vec::new());
+        for one in received {
+            if one.anonymous { &mut anonymous } else { &mut known }.push(one.alert());
+        }
+        let mut dropped = 0;
+        for (alerts, origin) in [(known, Origin::Known), (anonymous, Origin::Anonymous)] {
+            self.notice(&alerts, now);
+            dropped += self.lock().take(alerts, origin, now);
+        }
         self.bell.notify_one();
         dropped
     }
@@ -129,7 +141,7 @@ impl Dispatcher {
             alert: Arc::clone(&held.alert),
             updated_at: held.updated_at,
             routes: Arc::clone(&held.routes),
-            inhibited_by: self.inhibited_by(&held.alert.labels, now),
+            inhibited_by: self.inhibited_by(fingerprint, &held.alert.labels, now),
         }
     }
 }

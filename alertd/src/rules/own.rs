@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::config::RulesConfig;
 use super::file::{self, GroupSpec, RuleErrors};
+use super::flapping;
 use super::status::{Health, View};
 use crate::model::labels::{ALERT_NAME, Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
@@ -40,17 +41,23 @@ const MOST_TARGETS: usize = 1000;
 pub type Undelivered = Arc<dyn Fn(Timestamp) -> Vec<(Labels, f64)> + Send + Sync>;
 
 /// The rules; `shortest` is the shortest interval of the groups that they watch.
-pub(super) fn group(config: &RulesConfig, shortest: Duration) -> Result<GroupSpec, RuleErrors> {
+///
+/// # Errors
+/// Never, with a configuration that was checked.
+pub fn group(config: &RulesConfig, shortest: Duration) -> Result<GroupSpec, RuleErrors> {
     let interval = shortest.clamp(Duration::from_secs(1), INTERVAL);
     let kept = duration::format(config.keep_unverified);
     let error = |of: &str| {
         format!("{{{{ range query \"{of}_error\" }}}}{{{{ .Labels.error }}}}{{{{ end }}}}")
     };
+    let runbook = |name: &str| format!("{{{{ $externalURL }}}}/runbooks/{name}.md");
     let rule = |name: &str, expr: String, hold: Duration, summary: &str, description: String| {
         json!({
             "alert": name, "expr": expr, "for": duration::format(hold),
             "labels": config.own_labels,
-            "annotations": { "summary": summary, "description": description },
+            "annotations": {
+                "summary": summary, "description": description, "runbook_url": runbook(name),
+            },
         })
     };
     // What is told of an alert is told to whoever hears of the alert: by its own labels.
@@ -60,6 +67,9 @@ pub(super) fn group(config: &RulesConfig, shortest: Duration) -> Result<GroupSpe
             "summary": "{{ $labels.alert }} begins and ends all the time",
             "description": "It is held in the state firing, nothing more is told of it and nothing \
                             acts on it until it is calm.",
+            "runbook_url": runbook("AlertFlapping"),
+            // Once, like everything about that alert.
+            flapping::FLAPPING: "{{ $labels.alert }} is held",
         },
     });
     let rules = [

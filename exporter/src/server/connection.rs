@@ -21,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::rest::Rest;
+
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// From the first byte of a request to the end of its head.
 const HEAD: Duration = Duration::from_secs(10);
@@ -58,7 +60,7 @@ where
     let app = TowerToHyperService::new(router);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         in_head.store(false, Ordering::Relaxed);
-        let (answer, in_head) = (app.call(request), Arc::clone(&in_head));
+        let (answer, in_head) = (app.call(Rest::of(request)), Arc::clone(&in_head));
         async move {
             let answer = answer.await;
             in_head.store(true, Ordering::Relaxed);

@@ -93,6 +93,31 @@ async fn serves_beside_half_open_connections_and_stops() {
     end.expect("stops within five seconds").unwrap().unwrap();
 }
 
+/// The answer comes when the whole body has been sent, however early it was clear.
+#[tokio::test]
+async fn who_sends_too_much_is_told_so() {
+    let bound = bind("127.0.0.1:0", &WebConfig::default(), false).await.unwrap();
+    let address = bound.local_addr();
+    let stop = CancellationToken::new();
+    let router = Router::new().route("/", axum::routing::post(|_: String| async { "taken" }));
+    let server = tokio::spawn(serve(bound, router, stop.clone()));
+    // axum's own limit is 2 MiB.
+    let (body, chunk) = ("x".repeat(16 << 20), "10000\r\n".to_owned() + &"x".repeat(0x10000));
+    let chunks = format!("{}0\r\n\r\n", format!("{chunk}\r\n").repeat(256));
+    let sized = format!("content-length: {}\r\n\r\n{body}", body.len());
+    for (rest, want) in [
+        (sized, "HTTP/1.1 413"),
+        (format!("transfer-encoding: chunked\r\n\r\n{chunks}"), "HTTP/1.1 413"),
+        ("content-length: 2\r\n\r\nok".to_owned(), "HTTP/1.1 200"),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{rest}");
+        let answer = ask(address, &request).await;
+        assert!(answer.starts_with(want), "{answer}");
+    }
+    stop.cancel();
+    server.await.unwrap().unwrap();
+}
+
 /// A self-signed certificate for localhost, made for this test alone.
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -42,12 +42,13 @@ pub(super) async fn post(
     caller: Option<Extension<Caller>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    if !(is_known(caller.as_deref()) || shared.api.doors.post_alerts) {
+    let anonymous = !is_known(caller.as_deref());
+    if anonymous && !shared.api.doors.post_alerts {
         return Err(ApiError::Text(StatusCode::UNAUTHORIZED, "credentials needed".to_owned()));
     }
-    let busy = || {
-        let headers = [(RETRY_AFTER, HeaderValue::from_static("1"))];
-        (StatusCode::SERVICE_UNAVAILABLE, headers, "too many requests at a time\n").into_response()
+    let later = |status: StatusCode, after: Duration, why: &str| {
+        let seconds = HeaderValue::from(after.as_secs_f64().ceil() as u64);
+        (status, [(RETRY_AFTER, seconds)], why.to_owned()).into_response()
     };
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -55,12 +56,18 @@ pub(super) async fn post(
         return Err(ApiError::Silent(StatusCode::PAYLOAD_TOO_LARGE));
     }
     let Ok(Ok(_turn)) = time::timeout(TURN, shared.bodies.acquire()).await else {
-        return Ok(busy());
+        let why = "too many requests at a time\n";
+        return Ok(later(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(1), why));
     };
     let body = to_bytes(request.into_body(), MAX_BODY).await;
     let body = body.map_err(|_| ApiError::Silent(StatusCode::PAYLOAD_TOO_LARGE))?;
-    let posted = read(&String::from_utf8_lossy(&body))?;
+    let mut posted = read(&String::from_utf8_lossy(&body))?;
     drop(body);
+    // An empty request is not for nothing either.
+    if let Err(after) = shared.api.board.admit(posted.len().max(1), anonymous) {
+        return Ok(later(StatusCode::TOO_MANY_REQUESTS, after, "alerts are posted too fast\n"));
+    }
+    posted.iter_mut().for_each(|one| one.anonymous = anonymous);
     let plan = shared.api.board.receive(posted, shared.api.resolve_timeout).await?;
     if !plan.invalid.is_empty() {
         return Err(ApiError::bad(joined(&plan.invalid)));
@@ -90,6 +97,7 @@ fn read(body: &str) -> Result<Vec<Posted>, ApiError> {
             starts_at: time_of("startsAt", alert.starts_at)?,
             ends_at: time_of("endsAt", alert.ends_at)?,
             generator_url: alert.generator_url.unwrap_or_default(),
+            anonymous: true,
         });
     }
     Ok(posted)

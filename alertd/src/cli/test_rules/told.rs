@@ -28,7 +28,7 @@ impl Told {
     /// Routing as Alertmanager's `file` has it, with nothing told yet.
     pub(super) fn load(file: &Path) -> Result<Told, String> {
         let config = config::load(file).map_err(|error| causes(&error))?;
-        let dispatcher = Dispatcher::new(Arc::new(config));
+        let dispatcher = Dispatcher::new(Arc::new(config), 0);
         Ok(Told { dispatcher, log: BTreeMap::new(), notifications: Vec::new() })
     }
 

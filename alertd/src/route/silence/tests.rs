@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::route::matchers::parse;
+use crate::scrape::config::size::Size;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp(seconds * 1000)
@@ -90,7 +91,7 @@ fn what_makes_no_sense_is_refused_in_alertmanagers_words() {
         ),
         (Silence { id: "other".to_owned(), ..silence("a=1", 0, 9) }, "silence not found"),
         (
-            Silence { comment: "x".repeat(MAX_SIZE), ..silence("a=1", 0, 9) },
+            Silence { comment: "x".repeat(64 * 1024), ..silence("a=1", 0, 9) },
             "silence exceeded maximum size: ",
         ),
     ] {
@@ -168,7 +169,13 @@ fn one_that_ends_with_its_alert_waits_for_the_last() {
 #[test]
 fn bounds_hold_and_say_so() {
     let mut silences = Silences::default();
-    for n in 0..MAX_UNINDEXED {
+    let max = 1200;
+    silences.limit(SilenceLimits { max, max_size: Size(100), ..SilenceLimits::default() });
+    let long = format!("a={}", "x".repeat(100));
+    let refused = silences.set(silence(&long, 0, 100), "x".to_owned(), at(0)).unwrap_err();
+    let want = "silence exceeded maximum size: 111 bytes (limit: 100 bytes)";
+    assert_eq!(refused.to_string(), want);
+    for n in 0..1000 {
         set(&mut silences, silence(&format!("a!=v{n}"), 0, 100), &format!("n{n}"), 0);
     }
     let refused = silences.set(silence("a!=x", 0, 100), "x".to_owned(), at(0)).unwrap_err();
@@ -177,13 +184,13 @@ fn bounds_hold_and_say_so() {
     let change = silences.expire("n0", at(1)).unwrap();
     silences.apply(change, at(1));
     set(&mut silences, silence("a!=x", 0, 100), "x", 1);
-    for n in silences.len()..MAX_SILENCES {
+    for n in silences.len()..max {
         set(&mut silences, silence(&format!("a=v{n},b=same"), 0, 100), &format!("i{n}"), 1);
     }
     let refused = silences.set(silence("a=b", 0, 100), "y".to_owned(), at(1)).unwrap_err();
-    let want = "exceeded maximum number of silences: 100000 (limit: 100000)";
+    let want = "exceeded maximum number of silences: 1200 (limit: 1200)";
     assert_eq!(refused.to_string(), want);
-    let found = silences.muting(&labels("a=v5000,b=same"), at(2));
+    let found = silences.muting(&labels("a=v1100,b=same"), at(2));
     assert_eq!(found.iter().filter(|id| id.starts_with('i')).count(), 1);
-    assert_eq!(silences.count(at(2))[&State::Active], MAX_SILENCES - 1);
+    assert_eq!(silences.count(at(2))[&State::Active], max - 1);
 }
