@@ -18,6 +18,7 @@ pub mod github_issue;
 pub mod heartbeat;
 pub mod http;
 pub mod metrics;
+pub mod noted;
 pub mod pagerduty;
 pub mod slack;
 pub mod slack_bot;

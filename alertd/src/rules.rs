@@ -161,7 +161,8 @@ impl Engine {
                 undelivered: settings.undelivered.clone(),
             });
             let around = settings.around.clone();
-            specs.push((own, Arc::new(Context { around, ..Context::new(store) })));
+            let context = Context { around, has_past: false, ..Context::new(store) };
+            specs.push((own, Arc::new(context)));
         }
         let groups = specs.into_iter().map(|(spec, context)| {
             let group = Group::new(spec, settings.evaluation_interval, config.query_offset);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
+mod alerting;
 mod alertmanager_api;
 mod alertmanager_file;
 mod backup;

@@ -21,17 +21,21 @@ pub struct Alertmanager {
 impl Alertmanager {
     /// Starts it and waits until it is ready.
     pub async fn start(config: &Path) -> Alertmanager {
+        Alertmanager::start_at(config, &free_address()).await
+    }
+
+    /// The same; one that is started anew with this file knows what the earlier one wrote down.
+    pub async fn start_at(config: &Path, address: &str) -> Alertmanager {
         tls();
         // Right under /tmp, so that the path is no longer than the one it stands for.
         let folder = tempfile::Builder::new().prefix("am").tempdir_in("/tmp").unwrap();
         let program = unpacked(folder.path());
-        let address = free_address();
         let process = Process::start(
             &program,
             &[
                 format!("--config.file={}", config.display()),
                 format!("--web.listen-address={address}"),
-                format!("--storage.path={}", folder.path().join("data").display()),
+                format!("--storage.path={}", config.with_extension("data").display()),
                 "--cluster.listen-address=".to_owned(),
                 "--log.level=warn".to_owned(),
             ],
@@ -42,6 +46,15 @@ impl Alertmanager {
         })
         .await;
         Alertmanager { url, process, _folder: folder }
+    }
+
+    pub async fn kill(self) {
+        self.process.kill().await;
+    }
+
+    /// Lets it write down what it told.
+    pub async fn terminate(self) {
+        self.process.terminate().await;
     }
 
     pub fn pid(&self) -> u32 {

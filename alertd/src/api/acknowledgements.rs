@@ -101,6 +101,10 @@ async fn set(
     });
     let entries: Vec<_> = entries.collect();
     api.board.acknowledge(entries.clone()).await?;
+    if let Some(first) = entries.first() {
+        let alerts = entries.iter().map(|entry| entry.fingerprint.clone()).collect();
+        api.noting.acknowledged(alerts, first.text(), now).await;
+    }
     Ok(success(entries).into_response())
 }
 

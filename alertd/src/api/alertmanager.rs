@@ -22,6 +22,7 @@ use tracing::warn;
 
 use super::write::Anonymous;
 use crate::model::sample::Timestamp;
+use crate::notify::noted::Noting;
 use crate::route::board::{Board, BoardError};
 use crate::route::silence::Refused;
 use crate::route::view::View;
@@ -35,6 +36,8 @@ const MAX_BODY: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Alertmanager {
     pub board: Board,
+    /// Who is told at once of an acknowledgement.
+    pub noting: Noting,
     pub view: View,
     pub resolve_timeout: Duration,
     pub started: Timestamp,

@@ -25,6 +25,7 @@ use crate::db::history::History;
 use crate::model::alert::{ActiveAlerts, AlertState};
 use crate::model::labels::Labels;
 use crate::notify::heartbeat::{self, Proofs};
+use crate::notify::noted::Noting;
 use crate::notify::slack_bot::clicks::Clicks;
 use crate::notify::slack_bot::desk::RoutingDesk;
 use crate::notify::{self, digest};
@@ -153,8 +154,10 @@ impl Generation {
         );
         delivery.spawn(until_end(digests, guard()));
         let receivers = loaded.notifications.receivers.iter();
+        let noting = Noting::new(&loaded.notifications, core.board.clone(), core.outbox.clone());
         let alertmanager = Alertmanager {
             board: core.board.clone(),
+            noting: noting.clone(),
             view: routing.view(),
             resolve_timeout: loaded.notifications.resolve_timeout,
             started: core.began(),
@@ -162,7 +165,7 @@ impl Generation {
             receivers: receivers.map(|receiver| receiver.name.clone()).collect(),
             doors,
         };
-        let desk = RoutingDesk { board: core.board.clone(), outbox: core.outbox.clone() };
+        let desk = RoutingDesk { board: core.board.clone(), noting: noting.clone() };
         let clicks = Clicks::new(
             &loaded.notifications,
             &settings,

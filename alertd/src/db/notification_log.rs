@@ -85,6 +85,16 @@ pub(super) fn with_firing(tx: &Transaction<'_>) -> rusqlite::Result<Vec<LogEntry
     rows.collect()
 }
 
+/// The same of one integration.
+pub(super) fn of(tx: &Transaction<'_>, integration: &str) -> rusqlite::Result<Vec<LogEntry>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT group_key, integration, firing, resolved, told, memory, sequence, notified_at
+         FROM notification_log WHERE firing <> '' AND integration = ?1",
+    )?;
+    let rows = statement.query_map([integration], entry)?;
+    rows.collect()
+}
+
 /// Forgets lanes with nothing firing, nothing on its way, and nothing told since `before`.
 pub(super) fn prune(tx: &Transaction<'_>, before: Timestamp) -> rusqlite::Result<usize> {
     tx.execute(

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::http::Endpoint;
 use super::wording::{self, Severity, clip, legible};
 use super::{Delivery, Notifier, Notifiers, NotifyError, Sent, Settings};
+use crate::route::dedup::Reason;
 use crate::route::notification::{Notification, NotifiedAlert};
 use crate::route::receiver::pagerduty::{self, PagerDutyImage, PagerDutyKey, PagerDutyLink};
 use crate::route::receiver::{Receiver, SecretSource};
@@ -204,7 +205,11 @@ fn dedup_key(notification: &Notification) -> String {
 }
 
 fn action(notification: &Notification) -> &'static str {
-    if notification.is_resolved() { "resolve" } else { "trigger" }
+    match notification.reason {
+        Reason::Noted => "acknowledge",
+        _ if notification.is_resolved() => "resolve",
+        _ => "trigger",
+    }
 }
 
 fn event<'a>(

@@ -20,7 +20,7 @@ use crate::model::sample::Timestamp;
 use crate::rules::flapping::FLAPPING;
 
 /// How an acknowledgement stands among what else is known of an alert.
-const ACKNOWLEDGED: &str = "acknowledged";
+pub const ACKNOWLEDGED: &str = "acknowledged";
 
 /// With all that the transaction needs to know.
 #[derive(Debug, Clone)]

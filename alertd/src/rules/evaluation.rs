@@ -65,11 +65,14 @@ impl From<PromqlError> for Fault {
 
 impl Run<'_> {
     pub(super) fn rule(&mut self, rule: &mut Rule, send: Send<'_>) -> Result<(), Fault> {
-        let elements = elements(&self.spec.expr, self.context, self.sample_at);
+        let elements = self
+            .check_clock(rule)
+            .and_then(|()| elements(&self.spec.expr, self.context, self.sample_at));
         let Some(alerting) = self.spec.alerting() else {
             let samples = recording::record(self.spec, elements?, self.sample_at)?;
             self.check_limit(samples.len(), "series")?;
             self.look_for_matches(rule, !samples.is_empty())?;
+            rule.newest = Some(self.at);
             return self.write(rule, samples);
         };
         let advanced = elements.and_then(|elements| {
@@ -78,6 +81,7 @@ impl Run<'_> {
         });
         match advanced {
             Ok(()) => {
+                rule.newest = Some(self.at);
                 self.send(rule, None, send);
                 let alive = rule.instances.values();
                 let samples =
@@ -92,6 +96,19 @@ impl Run<'_> {
                 }
                 self.send(rule, Some(&fault.error), send);
                 Err(fault)
+            }
+        }
+    }
+
+    /// After the clock went back, the store shows what was then and takes nothing of what is now,
+    /// until that time has come again: as blind as without a source.
+    fn check_clock(&self, rule: &Rule) -> Result<(), Fault> {
+        match rule.newest.filter(|newest| self.at < *newest && self.context.has_past) {
+            None => Ok(()),
+            Some(newest) => {
+                let newest = newest.rfc3339();
+                let error = format!("the clock went back: nothing new is seen until {newest}");
+                Err(Fault { error, source: true })
             }
         }
     }
@@ -139,7 +156,6 @@ impl Run<'_> {
             after.extend(instance.map(|instance| (labels, instance)));
         }
         (rule.instances, rule.kept) = (after, kept);
-        rule.newest = rule.newest.max(Some(self.at));
         rule.unseen.retain(|labels| rule.instances.contains_key(labels));
         let alive = rule.instances.values().filter(|one| one.state != AlertState::Inactive).count();
         let checked = self.check_limit(alive, "alerts");
@@ -180,10 +196,6 @@ impl Run<'_> {
         }
         if instance.state != AlertState::Firing {
             return Ok(None);
-        }
-        if rule.newest.is_some_and(|newest| self.at < newest) {
-            let why = "the clock went back, and what the store has is from before";
-            return Ok(Some(Doubt { why: why.to_owned(), target: None }));
         }
         Ok(targets.silent(instance, self.context, self.sample_at)?)
     }

@@ -31,6 +31,8 @@ pub struct Context {
     /// Until then the store may lack what it held before the restart, and an alert of the last run
     /// that is not found again is not taken for one that ended.
     pub store_filled_at: Timestamp,
+    /// Whether the store shows what was at an earlier time when it is asked for that.
+    pub has_past: bool,
     /// The time after which a store that has been away holds again what rules look at; zero: it
     /// misses nothing.
     pub refill: Duration,
@@ -45,6 +47,7 @@ impl Context {
             around: Surroundings::default(),
             config: RulesConfig::default(),
             store_filled_at: Timestamp::default(),
+            has_past: true,
             refill: Duration::ZERO,
         }
     }
@@ -97,7 +100,7 @@ pub(super) struct Rule {
     pub(super) unseen: HashSet<Labels>,
     /// When the store holds again what it may have missed meanwhile.
     pub(super) filled_at: Timestamp,
-    /// The newest evaluation that succeeded.
+    /// The last evaluation that succeeded.
     pub(super) newest: Option<Timestamp>,
     /// Alerts kept alive although the expression did not yield them.
     pub(super) kept: BTreeMap<Labels, Doubt>,

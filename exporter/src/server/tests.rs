@@ -96,7 +96,8 @@ async fn serves_beside_half_open_connections_and_stops() {
 /// The answer comes when the whole body has been sent, however early it was clear.
 #[tokio::test]
 async fn who_sends_too_much_is_told_so() {
-    let bound = bind("127.0.0.1:0", &WebConfig::default(), false).await.unwrap();
+    let bound =
+        bind("127.0.0.1:0", &WebConfig::default(), false).await.unwrap().with_read_only("/");
     let address = bound.local_addr();
     let stop = CancellationToken::new();
     let router = Router::new().route("/", axum::routing::post(|_: String| async { "taken" }));

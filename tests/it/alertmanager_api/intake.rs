@@ -71,10 +71,7 @@ async fn bad_posts_are_answered_as_alertmanager_does() {
     }
     let large = format!("[{}", " ".repeat(17 << 20));
     let request = live.request(Method::POST, "/api/v2/alerts").body(large);
-    // The connection may close while the rest is still being sent.
-    if let Ok(answer) = request.send().await {
-        assert_eq!(answer.status(), 413);
-    }
+    assert_eq!(request.send().await.unwrap().status(), 413, "also while it is still being sent");
     let bytes = b"[{\"labels\":{\"alertname\":\"Bytes\",\"x\":\"\xff\xfe\"}}]".to_vec();
     let request = live.request(Method::POST, "/api/v2/alerts").body(bytes);
     assert_eq!(request.send().await.unwrap().status(), 200);
@@ -85,6 +82,65 @@ async fn bad_posts_are_answered_as_alertmanager_does() {
     }
     let refused = "pitcrew_alertd_alerts_refused_total{reason=\"invalid\"}";
     assert_eq!(live.metric(refused).await, Some(2.0));
+}
+
+/// Callers without credentials wait for one another, and hold up nobody who has some.
+#[tokio::test]
+async fn alerts_are_taken_at_a_rate() {
+    let (folder, hook) = (tempfile::tempdir().unwrap(), FakeWebhook::start().await);
+    let more = "limits: { posted_alerts: { max: 3, per_second: 1, burst: 2 } }";
+    let live = start(folder.path(), &hook.url, more).await;
+    let named = |name: &str| json!({ "labels": { "alertname": name } });
+    let three = json!([named("A"), named("B"), named("C")]);
+    assert_eq!(post(&live, three).await.0, 200, "overdrawn once");
+    let request = live.request(Method::POST, "/api/v2/alerts").json(&json!([named("A")]));
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=3).contains(&wait), "{wait}");
+    let refused = "pitcrew_alertd_alerts_refused_total{reason=\"too_fast\"}";
+    assert_eq!(live.metric(refused).await, Some(1.0));
+    let token = fs::read_to_string(folder.path().join("data/operator-token")).unwrap();
+    let known = live.request(Method::POST, "/api/v2/alerts").bearer_auth(token.trim());
+    let answer = known.json(&json!([named("D")])).send().await.unwrap();
+    assert_eq!(answer.status(), 503, "not too fast, but three are held");
+    assert!(answer.text().await.unwrap().contains("too many are held"));
+}
+
+/// Each of two peers has the same rules and posts what it sees, over and over.
+#[tokio::test]
+async fn two_peers_that_post_the_same_alerts_are_one_to_people() {
+    let (folder, hook) = (tempfile::tempdir().unwrap(), FakeWebhook::start().await);
+    let live = start(folder.path(), &hook.url, "").await;
+    let report = |peer: &str, ends: Option<&str>| {
+        let mut alert = json!({
+            "labels": { "alertname": "Same", "host": "h" },
+            "generatorURL": format!("http://{peer}/graph"),
+            "startsAt": if peer == "a" { "2026-01-01T00:00:00Z" } else { "2026-01-01T00:00:07Z" },
+        });
+        if let Some(ends) = ends {
+            alert["endsAt"] = ends.into();
+        }
+        json!([alert])
+    };
+    for _ in 0..5 {
+        for peer in ["a", "b"] {
+            assert_eq!(post(&live, report(peer, None)).await.0, 200);
+        }
+    }
+    until_told(&hook, "Same", &["firing"]).await;
+    let shown = live.json("/api/v2/alerts").await;
+    assert_eq!(shown.as_array().unwrap().len(), 1);
+    assert_eq!(shown[0]["startsAt"], "2026-01-01T00:00:00.000Z", "the earlier one's word");
+    // One sees the end a little sooner; the other says it too, and both say it again.
+    for _ in 0..3 {
+        for (peer, end) in [("a", "2026-01-02T00:00:00Z"), ("b", "2026-01-02T00:00:05Z")] {
+            assert_eq!(post(&live, report(peer, Some(end))).await.0, 200);
+        }
+    }
+    until_told(&hook, "Same", &["firing", "resolved"]).await;
+    assert_eq!(live.json("/api/v2/alerts").await, json!([]));
+    assert_eq!(hook.accepted().len(), 2);
 }
 
 #[tokio::test]

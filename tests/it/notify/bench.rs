@@ -12,9 +12,11 @@ use pitcrew_alertd::db::outbox::Outbox;
 use pitcrew_alertd::model::alert::Alert;
 use pitcrew_alertd::model::labels::Labels;
 use pitcrew_alertd::notify::metrics::NotifyMetrics;
+use pitcrew_alertd::notify::noted::Noting;
 use pitcrew_alertd::notify::slack_bot::clicks::{ClickMetrics, Clicks};
 use pitcrew_alertd::notify::slack_bot::desk::RoutingDesk;
 use pitcrew_alertd::notify::{self, Settings};
+use pitcrew_alertd::route::acknowledge::Acknowledgement;
 use pitcrew_alertd::route::board::Board;
 use pitcrew_alertd::route::config::{self, Notifications};
 use pitcrew_alertd::route::metrics::RouteMetrics;
@@ -33,6 +35,7 @@ pub(super) struct Bench {
     pub(super) alerts: mpsc::Sender<Vec<Alert>>,
     pub(super) outbox: Outbox,
     pub(super) board: Board,
+    noting: Noting,
     /// Where clicks are taken.
     pub(super) web: String,
     registry: Registry,
@@ -93,7 +96,8 @@ impl Bench {
         let mut tasks = JoinSet::new();
         let enrich: Enrich = Arc::new(|_| Vec::new());
         let board = Board::open(db, config.resolve_timeout, clock::now(), &mut registry).unwrap();
-        let desk = RoutingDesk { board: board.clone(), outbox: outbox.clone() };
+        let noting = Noting::new(&config, board.clone(), outbox.clone());
+        let desk = RoutingDesk { board: board.clone(), noting: noting.clone() };
         let metrics = ClickMetrics::new(&mut registry);
         let clicks = Clicks::new(&config, &settings, outbox.clone(), Arc::new(desk), metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,7 +112,7 @@ impl Bench {
         let metrics = NotifyMetrics::new(&mut registry);
         let delivery = notify::run(config, settings, outbox.clone(), metrics, stop.clone());
         tasks.spawn(async move { delivery.await.unwrap() });
-        Bench { alerts, outbox, board, web, registry, tasks, stop }
+        Bench { alerts, outbox, board, noting, web, registry, tasks, stop }
     }
 
     /// Ends as a kill does: whatever was going on is dropped.
@@ -123,6 +127,23 @@ impl Bench {
 
     pub(super) async fn send(&self, alerts: Vec<Alert>) {
         self.alerts.send(alerts).await.unwrap();
+    }
+
+    /// As the API does it.
+    pub(super) async fn acknowledge(&self, alert: &Alert) {
+        let (hash, now) = (alert.fingerprint().to_string(), clock::now());
+        let entry = Acknowledgement {
+            fingerprint: hash.clone(),
+            labels: alert.labels.to_map(),
+            owner: "ann".to_owned(),
+            note: "on it".to_owned(),
+            signed_in: None,
+            at: now,
+            starts_at: alert.starts_at,
+        };
+        let said = entry.text();
+        self.board.acknowledge(vec![entry]).await.unwrap();
+        self.noting.acknowledged([hash].into(), said, now).await;
     }
 
     /// Sum of a metric's samples whose line contains `part`.

@@ -96,12 +96,20 @@ async fn pagerduty_opens_and_ends_one_incident() {
             "details: { room: a }, links: [{ href: 'http://l.test/', text: l }], class: deep";
         let text = file("pagerduty", &format!("url: '{base}/v2/enqueue', {keys}, {more}"));
         let bench = Bench::start(folder.path(), &text, hundredth()).await;
-        both(&bench, &fake).await;
+        let (one, two) = (alert(), firing(&[("alertname", "A"), ("instance", "h:2")]));
+        bench.send(vec![one.clone(), two.clone()]).await;
+        until(LIMIT, "it is told", async || fake.accepted().len() == 1).await;
+        // Somebody looks after the incident when somebody looks after each of its alerts.
+        bench.acknowledge(&one).await;
+        bench.acknowledge(&two).await;
+        until(LIMIT, "that is told", async || fake.accepted().len() == 2).await;
+        bench.send(vec![resolved(&one), resolved(&two)]).await;
+        until(LIMIT, "its end is told", async || fake.accepted().len() == 3).await;
         let taken = fake.accepted();
         assert!(taken.iter().all(|request| request.path == path), "{}", taken[0].path);
         let actions: Vec<_> = taken.iter().map(|request| request.body[action].clone()).collect();
-        assert_eq!(actions, ["trigger", "resolve"]);
-        assert_eq!(taken[0].body[id], taken[1].body[id]);
+        assert_eq!(actions, ["trigger", "acknowledge", "resolve"]);
+        assert!(taken.iter().all(|request| request.body[id] == taken[0].body[id]));
         assert_eq!(taken[0].body[id].as_str().unwrap().len(), 64);
         bench.stop().await;
     }

@@ -174,3 +174,29 @@ async fn hostile_values_reach_slack_as_text() {
     assert!(slack.messages()[0].words().contains("… and 60 more alerts"));
     bench.stop().await;
 }
+
+/// By the API or the command line, without a click: the message says so at once.
+#[tokio::test]
+async fn an_acknowledgement_changes_the_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let slack = FakeSlack::start().await;
+    let receivers = receivers(&slack, "#ci");
+    let bench = Bench::start_with(folder.path(), FILE, &receivers, patient()).await;
+    let (a, b) = (firing(&host("a")), firing(&host("b")));
+    bench.send(vec![a.clone(), b.clone()]).await;
+    until(LIMIT, "both are told", async || {
+        slack.messages().first().is_some_and(|message| message.words().contains("2 firing"))
+    })
+    .await;
+    let before = slack.messages().remove(0);
+    bench.acknowledge(&b).await;
+    until(LIMIT, "it is changed", async || slack.messages()[0].edits > before.edits).await;
+    let words = slack.messages()[0].words();
+    assert!(words.contains("2 firing") && words.contains("ann: on it"), "{words}");
+    until(LIMIT, "the thread says it", async || {
+        slack.replies(&before.ts).iter().any(|reply| reply.words().contains("ann: on it"))
+    })
+    .await;
+    assert_eq!(refused(&slack), [""; 0]);
+    bench.stop().await;
+}

@@ -25,6 +25,24 @@ impl Outbox {
             .await
     }
 
+    /// Every lane of one integration that was told of one of these alerts as firing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn telling(
+        &self,
+        integration: String,
+        alerts: Hashes,
+    ) -> Result<Vec<LogEntry>, DbError> {
+        self.db
+            .call(move |tx| {
+                let mut entries = log::of(tx, &integration)?;
+                entries.retain(|entry| !entry.firing.is_disjoint(&alerts));
+                Ok(entries)
+            })
+            .await
+    }
+
     /// Adds a notification that says again what the lane was told last, as `change` makes it of
     /// that one's payload. Returns whether there was one.
     ///

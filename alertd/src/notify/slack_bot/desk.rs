@@ -5,20 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tracing::warn;
 
 use super::click::{Order, What};
 use super::clicks::Desk;
 use crate::clock;
-use crate::db::notification_log::{Hashes, LogEntry};
-use crate::db::outbox::{Message, Outbox};
 use crate::model::labels::Fingerprint;
 use crate::model::sample::Timestamp;
+use crate::notify::noted::Noting;
 use crate::notify::wording::rough;
 use crate::route::acknowledge::Acknowledgement;
 use crate::route::board::Board;
-use crate::route::dedup::Reason;
-use crate::route::notification::{Notification, delivery_id};
 use crate::route::silence::{Condition, Silence};
 
 /// A silence that ends with its alerts ends after this time at the latest.
@@ -30,32 +26,23 @@ const CLICKED: &str = "slack_click";
 #[derive(Clone)]
 pub struct RoutingDesk {
     pub board: Board,
-    pub outbox: Outbox,
+    pub noting: Noting,
 }
 
 #[async_trait]
 impl Desk for RoutingDesk {
     async fn carry_out(&self, order: Order) -> Result<(), String> {
         let now = clock::now();
-        let (name, said) = match order.what {
-            What::Acknowledge => ("acknowledged", self.acknowledge(&order, now).await?),
-            What::Silence(length) => ("silenced", self.silence(&order, length, now).await?),
+        let said = match order.what {
+            What::Acknowledge => self.acknowledge(&order, now).await?,
+            What::Silence(length) => self.silence(&order, length, now).await?,
         };
         // The same click again: it stands in the message already.
         let Some(said) = said else { return Ok(()) };
-        let lane = order.lane.clone();
-        let change = move |entry: &LogEntry, payload: &str| {
-            let last = serde_json::from_str::<Notification>(payload).ok()?;
-            let notification = noted(last, &order.alerts, name, &said, now);
-            let id = delivery_id(&order.lane, entry.sequence + 1, &notification);
-            let payload = serde_json::to_string(&notification).ok()?;
-            let message = Message { delivery_id: id, payload, fired_at: None, repeat: false };
-            (!notification.alerts.is_empty()).then_some(message)
-        };
-        // What was ordered is done; the message shows it at its next change all the same.
-        match self.outbox.tell_again(lane, now, change).await {
-            Ok(_) => {}
-            Err(error) => warn!(%error, "message in Slack not brought up to date"),
+        let Order { lane, alerts, .. } = order;
+        match order.what {
+            What::Acknowledge => self.noting.acknowledged(alerts, said, now).await,
+            What::Silence(_) => self.noting.note(lane, alerts, "silenced", said, now).await,
         }
         Ok(())
     }
@@ -142,23 +129,4 @@ impl RoutingDesk {
 
 fn equal(name: &str, value: &str) -> Condition {
     Condition { name: name.to_owned(), value: value.to_owned(), is_regex: false, is_equal: true }
-}
-
-/// The last notification with what somebody did to its alerts that still fire.
-fn noted(
-    last: Notification,
-    alerts: &Hashes,
-    name: &str,
-    said: &str,
-    now: Timestamp,
-) -> Notification {
-    let mut notification = Notification { reason: Reason::Noted, at: now, ..last };
-    notification
-        .alerts
-        .retain(|alert| alert.ends_at.is_none() && alerts.contains(&alert.fingerprint));
-    for alert in &mut notification.alerts {
-        alert.extra.retain(|(known, _)| known != name);
-        alert.extra.push((name.to_owned(), said.to_owned()));
-    }
-    notification
 }

@@ -70,11 +70,56 @@ fn leaps_of_the_clock_end_nothing() {
     bench.evaluate(3750);
     let all: Vec<_> = bench.group.status().instances().collect();
     assert!(all[0].state == Firing && !all[0].annotations.contains_key(UNVERIFIED));
-    // An hour back: the store is ahead, and shows what was then.
-    for second in [1000, 1030] {
+}
+
+/// For an hour the store shows what was an hour ago, and takes nothing.
+#[test]
+fn a_clock_that_goes_back_makes_blind_and_loses_nothing() {
+    let mut bench = Bench::new(
+        "  - {alert: High, expr: x > 1}\n  - {alert: Later, expr: x > 1, for: 5m}
+  - {alert: Gone, expr: y > 1}\n  - {record: 'r', expr: x}\n",
+    );
+    let mut own = Own::new(&bench);
+    let names = |bench: &Bench| -> Vec<String> {
+        let all = bench.group.status().instances().collect::<Vec<_>>();
+        let text = |one: &Arc<AlertInstance>| {
+            let marked = one.annotations.contains_key(UNVERIFIED);
+            let name = one.labels.get("alertname").unwrap_or_default().to_owned();
+            format!("{name} {:?}{}", one.state, if marked { " not verified" } else { "" })
+        };
+        all.iter().map(text).collect()
+    };
+    // Half an hour in which another alert comes and goes, then one begins.
+    for second in (0..=7200).step_by(30) {
+        put(&bench, second, "y", if (3600..4200).contains(&second) { 5.0 } else { 0.0 });
+        bench.put(second, &[("1", if second >= 7080 { 5.0 } else { 0.0 })]);
         bench.evaluate(second);
-        assert_eq!((bench.states(), ends(&bench, second)), (vec![Firing], 0), "{second}");
     }
+    assert_eq!(names(&bench), ["High Firing", "Later Pending"]);
+    // The value stays what it is; of what the scrapes bring, the store takes nothing.
+    let mut told = Vec::new();
+    for second in (3601..7200).step_by(30) {
+        put(&bench, second, "y", 0.0);
+        bench.put(second, &[("1", 5.0)]);
+        bench.evaluate(second);
+        let blind = ["High Firing not verified", "Later Pending not verified"];
+        assert_eq!(names(&bench), blind, "at {second}");
+        assert_eq!(ends(&bench, second), 0, "at {second}");
+        told.extend(own.look(&bench, second));
+    }
+    told.retain(|text: &String| text.starts_with("DatasourceDown"));
+    told.dedup();
+    assert_eq!(told, ["DatasourceDown fires: The source of metrics does not answer"]);
+    for second in (7201..7500).step_by(30) {
+        put(&bench, second, "y", 0.0);
+        bench.put(second, &[("1", 5.0)]);
+        bench.evaluate(second);
+        assert_eq!(ends(&bench, second), 0, "at {second}");
+        told.extend(own.look(&bench, second));
+    }
+    assert_eq!(names(&bench), ["High Firing", "Later Firing"], "its time counted on");
+    told.retain(|text| text.starts_with("DatasourceDown"));
+    assert!(told[1].starts_with("DatasourceDown ended"), "{told:?}");
 }
 
 #[test]
@@ -283,7 +328,7 @@ impl Own {
         });
         let spec = own::group(&bench.context.config, Duration::from_secs(30)).unwrap();
         let group = Group::new(spec, Duration::from_secs(60), Duration::ZERO);
-        Own { view, context: Context::new(store), group }
+        Own { view, context: Context { has_past: false, ..Context::new(store) }, group }
     }
 
     fn look(&mut self, bench: &Bench, second: i64) -> Vec<String> {
