@@ -35,6 +35,11 @@ async fn what_is_posted_is_shown_and_told_and_survives_a_kill() {
 
     live.end(Signal::KILL).await;
     let live = run(folder.path(), &free_address()).await;
+    // Ready is said before routing has read what it kept.
+    wait::until(PATIENCE, "it is held again", async || {
+        live.json("/api/v2/alerts").await != json!([])
+    })
+    .await;
     let again = live.json("/api/v2/alerts").await;
     assert_eq!(again[0]["startsAt"], one["startsAt"]);
     assert_eq!(again[0]["endsAt"], one["endsAt"], "its lease goes on");
