@@ -3,7 +3,7 @@
 use crate::collectors::COLLECTORS;
 use crate::metric::{Desc, Kind};
 use crate::workflows::{intake, poll, webhook};
-use crate::{github, process, scrape};
+use crate::{github, process, scrape, workflows};
 
 const HEAD: &str = "# Metrics of pitcrew-exporter
 
@@ -21,6 +21,8 @@ pub fn render() -> String {
     }
     section(&mut text, "webhooks (with `github.webhook_secret_file`)", webhook::DESCS);
     section(&mut text, "the log of what GitHub told (with `github`)", intake::DESCS);
+    section(&mut text, "workflows on GitHub", workflows::families::DESCS);
+    section(&mut text, "workflows, under others' names (on request)", workflows::compat::DESCS);
     section(&mut text, "the exporter itself", OWN);
     section(&mut text, "its calls to GitHub", github::metrics::DESCS);
     section(&mut text, "what it reads there (where a scope is configured)", poll::DESCS);
@@ -115,6 +117,8 @@ mod tests {
         collectors
             .chain(webhook::DESCS)
             .chain(intake::DESCS)
+            .chain(workflows::families::DESCS)
+            .chain(workflows::compat::DESCS)
             .chain(OWN)
             .chain(github::metrics::DESCS)
             .chain(poll::DESCS)

@@ -7,13 +7,21 @@
 //!   └─ runners ─► fleet ─────────────────────────────┘
 //! ```
 
+pub(crate) mod compat;
 pub mod event;
+pub(crate) mod families;
 pub mod fleet;
 pub mod heard;
 pub mod intake;
+mod jobs;
 pub mod log;
+pub mod normalise;
 pub mod payload;
 pub mod poll;
+mod present;
+mod runs;
 pub mod service;
 pub mod state;
+mod tally;
+mod waiting;
 pub mod webhook;
