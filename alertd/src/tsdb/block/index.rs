@@ -98,7 +98,19 @@ impl Index {
             values_at,
             names_at,
         };
-        if fits { Ok(index) } else { Err(Broken("an index whose parts do not fit")) }
+        if !fits {
+            return Err(Broken("an index whose parts do not fit"));
+        }
+        // Series are merged by the order of their symbols.
+        let mut before = None;
+        for symbol in 0..index.symbols {
+            let text = index.symbol(symbol)?;
+            if before.is_some_and(|before| before >= text) {
+                return Err(Broken("symbols that are not sorted"));
+            }
+            before = Some(text);
+        }
+        Ok(index)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -128,6 +140,9 @@ impl Index {
         let mut cursor = self.record(id)?;
         for _ in 0..cursor.count()? {
             out.push((cursor.small()?, cursor.small()?));
+        }
+        if !out.is_sorted_by(|one, next| one.0 < next.0) {
+            return Err(Broken("labels that are not sorted"));
         }
         self.chunks_at(cursor)
     }

@@ -149,6 +149,7 @@ const MOST_STRINGS: usize = 1 << 16;
 
 impl LabelMaker {
     /// The labels of a series, with its chunks in `from..=to` added to `out`; `None` without such.
+    /// Series are asked for in ascending order.
     pub(super) fn series(
         &mut self,
         index: &Index,
@@ -165,6 +166,9 @@ impl LabelMaker {
         }
         if out.len() == before {
             return Ok(None);
+        }
+        if !self.before.is_empty() && self.before >= self.symbols {
+            return Err(Broken("series that are not sorted"));
         }
         if self.strings.len() > MOST_STRINGS {
             self.strings.clear();
