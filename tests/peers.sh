@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 peers=$PWD/target/peers
 packages="prometheus prometheus-alertmanager prometheus-node-exporter"
 systemd="systemd libsystemd-shared libapparmor1 libip4tc2 libkmod2 libseccomp2"
+redis="redis-server redis-tools prometheus-redis-exporter liblzf1 libjemalloc2 liblua5.1-0 lua-bitop lua-cjson libatomic1"
 mail="python3-aiosmtpd python3-attr python3-public"
 openapi=@octokit/openapi@23.0.2
 slack_types=@slack/types@3.2.0
@@ -55,6 +56,17 @@ if [ ! -x "$peers/systemd/systemd-analyze" ]; then
   LD_LIBRARY_PATH=$work/analyze/lib "$work/analyze/systemd-analyze" --version >/dev/null
   rm -rf "$peers/systemd"
   cp -a "$work/analyze" "$peers/systemd"
+fi
+
+# Redis is server and Sentinel in one program; what it needs beside it lies in its own folder.
+if [ ! -x "$peers/redis/redis-server" ]; then
+  unpack "$work/redis" $redis
+  mkdir -p "$work/queues/lib" "$peers"
+  find "$work/redis" -name '*.so.*' -exec cp -a {} "$work/queues/lib/" \;
+  cp -L "$work"/redis/usr/bin/{redis-server,redis-cli,prometheus-redis-exporter} "$work/queues/"
+  LD_LIBRARY_PATH=$work/queues/lib "$work/queues/redis-server" --version >/dev/null
+  rm -rf "$peers/redis"
+  cp -a "$work/queues" "$peers/redis"
 fi
 
 # A mail server that knows TLS and logins; tests/smtp_server.py starts it.

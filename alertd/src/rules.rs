@@ -48,6 +48,7 @@ use crate::promql::Options;
 const BUNDLED: &[(&str, &str)] = &[
     ("rules/alertd.yaml", include_str!("../../rules/alertd.yaml")),
     ("rules/host.yaml", include_str!("../../rules/host.yaml")),
+    ("rules/queue.yaml", include_str!("../../rules/queue.yaml")),
     ("rules/runner.yaml", include_str!("../../rules/runner.yaml")),
 ];
 

@@ -8,6 +8,7 @@ mod loadavg;
 mod memory;
 mod network;
 mod pressure;
+pub mod redis;
 pub mod runner;
 mod stat;
 #[cfg(test)]
@@ -39,8 +40,8 @@ pub trait Collector: Send + Sync {
 /// One line of `COLLECTORS`.
 pub struct Entry {
     pub name: &'static str,
-    /// Whether it runs when the configuration does not name it.
-    pub on: bool,
+    /// Whether it runs when neither `on` nor `off` names it.
+    pub on: fn(&Config) -> bool,
     /// What it exposes, for METRICS.md and the contract test.
     pub descs: &'static [Desc],
     pub build: fn(&Config) -> Box<dyn Collector>,
@@ -61,6 +62,7 @@ pub const COLLECTORS: &[Entry] = &[
     on("uname", uname::DESCS, uname::build),
     on("time", time::DESCS, time::build),
     on("runner", runner::DESCS, runner::build),
+    Entry { name: "redis", on: redis::configured, descs: redis::DESCS, build: redis::build },
 ];
 
 /// A collector that runs unless it is turned off.
@@ -69,7 +71,7 @@ const fn on(
     descs: &'static [Desc],
     build: fn(&Config) -> Box<dyn Collector>,
 ) -> Entry {
-    Entry { name, on: true, descs, build }
+    Entry { name, on: |_| true, descs, build }
 }
 
 /// `collectors.host`: where this host's own files are; all the host's collectors use it.

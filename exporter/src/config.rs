@@ -9,7 +9,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::collectors::{COLLECTORS, HostConfig, runner};
+use crate::collectors::{COLLECTORS, HostConfig, redis, runner};
 use crate::github::config::GithubConfig;
 use crate::server::WebConfig;
 use yaml::Invalid;
@@ -55,6 +55,7 @@ pub struct Collectors {
     pub off: Vec<String>,
     pub host: HostConfig,
     pub runner: runner::Settings,
+    pub redis: redis::Settings,
 }
 
 impl Default for Collectors {
@@ -65,6 +66,7 @@ impl Default for Collectors {
             off: Vec::new(),
             host: HostConfig::default(),
             runner: runner::Settings::default(),
+            redis: redis::Settings::default(),
         }
     }
 }
@@ -82,7 +84,7 @@ impl Config {
             let expected = "false, as there are no web.users and so nobody could read";
             return Err(Invalid::value(file, "web.protect_loopback", expected, "true"));
         }
-        let Collectors { timeout, on, off, host, runner } = &self.collectors;
+        let Collectors { timeout, on, off, host, runner, redis } = &self.collectors;
         // The server gives up on any answer after a minute; the page must be complete before.
         if !(Duration::from_millis(1)..=Duration::from_secs(50)).contains(timeout) {
             let found = duration::format(*timeout);
@@ -99,12 +101,14 @@ impl Config {
         }
         host.check(file)?;
         runner.check(file)?;
+        redis.check(file)?;
         self.github.as_ref().map_or(Ok(()), |github| github.check(file))
     }
 
     /// Makes relative paths begin at `folder`.
     pub fn start_paths_at(&mut self, folder: &Path) {
         self.web.start_paths_at(folder);
+        self.collectors.redis.start_paths_at(folder);
         if let Some(path) = &mut self.data_dir {
             *path = folder.join(&path);
         }

@@ -46,6 +46,7 @@ exporter.yaml, with every key at its default:
     off: []
     host: { proc_root: /proc, sys_root: /sys, root: / }
     runner: { roots: [the usual places], rescan: 30s, read_environ: false }
+    redis: []                                               # or { streams: [\"jobs:*\"], … }, or a list
   data_dir: $STATE_DIRECTORY, else ~/.local/state/pitcrew-exporter   # what GitHub told
   github:                                                   # none: off; every key is optional
     webhook_secret_file: a file of mode 0600                # turns on POST /webhooks/github

@@ -1,6 +1,7 @@
 //! METRICS.md: every metric of the exporter with its type, labels and meaning.
 
 use crate::collectors::COLLECTORS;
+use crate::config::Config;
 use crate::metric::{Desc, Kind};
 use crate::workflows::{intake, poll, webhook};
 use crate::{github, process, scrape, workflows};
@@ -16,8 +17,11 @@ A part of a name in angle brackets is the kernel's own name for the field.
 pub fn render() -> String {
     let mut text = HEAD.to_owned();
     for entry in COLLECTORS {
-        let default = if entry.on { "on" } else { "off" };
-        section(&mut text, &format!("{} ({default} by default)", entry.name), entry.descs);
+        let default = match (entry.on)(&Config::default()) {
+            true => "on by default",
+            false => "on when configured",
+        };
+        section(&mut text, &format!("{} ({default})", entry.name), entry.descs);
     }
     section(&mut text, "webhooks (with `github.webhook_secret_file`)", webhook::DESCS);
     section(&mut text, "the log of what GitHub told (with `github`)", intake::DESCS);
@@ -74,7 +78,6 @@ fn section(text: &mut String, title: &str, descs: &[Desc]) {
 mod tests {
     use super::*;
     use crate::app::App;
-    use crate::config::Config;
     use crate::exposition::Format;
     use std::collections::HashSet;
     use std::{env, fs};

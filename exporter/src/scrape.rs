@@ -142,12 +142,12 @@ impl Scraper {
 }
 
 /// The entries of `COLLECTORS` that `config` leaves on.
-pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> {
+pub fn enabled(config: &Config) -> impl Iterator<Item = &'static Entry> + use<'_> {
     let named = |names: &[String], name| names.iter().any(|known| known == name);
-    let (on, off) = (config.collectors.on.clone(), config.collectors.off.clone());
-    COLLECTORS
-        .iter()
-        .filter(move |entry| (entry.on || named(&on, entry.name)) && !named(&off, entry.name))
+    let (on, off) = (&config.collectors.on, &config.collectors.off);
+    COLLECTORS.iter().filter(move |entry| {
+        ((entry.on)(config) || named(on, entry.name)) && !named(off, entry.name)
+    })
 }
 
 /// How long the scraper that sent these headers can wait; `None` when it does not say, or says nonsense.

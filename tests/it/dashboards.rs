@@ -234,8 +234,49 @@ fn history(now: u64) -> String {
             ),
         ],
     );
+    queues(&mut series);
     text.push_str("# EOF\n");
     text
+}
+
+/// Type, name, and label sets with what they show.
+type Series<'a> = &'a mut dyn FnMut(&str, &str, &[(&str, Shape)]);
+
+/// A queue with a job that waits, and the agents that work on it.
+fn queues(series: Series<'_>) {
+    const SERVER: &str = r#"job="pitcrew-exporter",instance="a:9610",server="redis:6379""#;
+    let label = |more: &str| format!("{SERVER},{more}");
+    let always = |value: f64| move |_: f64| Some(value);
+    let grows = |each: f64| move |minute: f64| Some(each * minute);
+    let group = label(r#"queue="jobs",group="builders""#);
+    for (name, value) in [
+        ("queue_group_lag_estimate", 3.0),
+        ("queue_group_oldest_undelivered_timestamp_seconds", 1.7e9),
+        ("queue_group_pending", 2.0),
+        ("queue_group_oldest_delivery_timestamp_seconds", 1.7e9),
+        ("queue_group_deliveries_max", 1.0),
+    ] {
+        series("gauge", name, &[(&group, &always(value))]);
+    }
+    let dead = format!("{group},state=\"dead\"");
+    series("gauge", "queue_group_consumers", &[(&dead, &always(1.0))]);
+    series("gauge", "queue_server_up", &[(SERVER, &always(1.0))]);
+    series("gauge", "queue_server_state", &[(&label(r#"state="ok""#), &always(1.0))]);
+    series("gauge", "queue_server_clock_skew_seconds", &[(SERVER, &always(0.2))]);
+    series("counter", "queue_server_commands_total", &[(SERVER, &grows(500.0))]);
+    series("gauge", "queue_depth", &[(&label(r#"queue="jobs""#), &always(40.0))]);
+    series("gauge", "queue_dead_letters", &[(&label(r#"queue="jobs:dead""#), &always(1.0))]);
+    let pool = label(r#"pool="gpu""#);
+    series("gauge", "agent_count", &[(&format!("{pool},state=\"idle\""), &always(2.0))]);
+    let cold = format!("{pool},start=\"cold\"");
+    let upper = [format!("{cold},le=\"20\""), format!("{cold},le=\"+Inf\"")];
+    series(
+        "unknown",
+        "agent_start_duration_seconds_bucket",
+        &[(&upper[0], &grows(1.0)), (&upper[1], &grows(1.0))],
+    );
+    series("counter", "agent_jobs_requeued_total", &[(&pool, &grows(0.1))]);
+    series("counter", "agent_jobs_timed_out_total", &[(&pool, &grows(0.1))]);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod notify;
 mod peers;
 mod pools;
 mod promql;
+mod redis;
 mod remote;
 mod replay;
 mod restart;

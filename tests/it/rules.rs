@@ -76,6 +76,13 @@ async fn unit_tests_fail_under_both_when_the_rules_are_wrong() {
         ("degradation.yaml", "runner.yaml", ">= 20", ">= 19"),
         ("degradation.yaml", "runner.yaml", ">= 20", "> 22"),
         ("alertd.yaml", "alertd.yaml", "vector(1)", "vector(1) > 1"),
+        ("queue.yaml", "queue.yaml", "queue_present == 0 or ", ""),
+        ("queue.yaml", "queue.yaml", "> 300", "> 360"),
+        ("queue.yaml", "queue.yaml", "> 100\n", "> 90\n"),
+        ("queue.yaml", "queue.yaml", "> 2 *", "> 2.2 *"),
+        ("queue.yaml", "queue.yaml", "> 3600", "> 3000"),
+        ("queue.yaml", "queue.yaml", "{state=\"dead\"}", ""),
+        ("queue.yaml", "queue.yaml", ">= 5", ">= 4"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let rules = fs::read_to_string(workspace().join("rules").join(of)).unwrap();

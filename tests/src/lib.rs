@@ -20,6 +20,7 @@ pub mod peers;
 pub mod process;
 pub mod programs;
 pub mod prometheus;
+pub mod redis;
 pub mod services;
 pub mod smtp_server;
 pub mod wait;

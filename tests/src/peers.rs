@@ -59,6 +59,12 @@ pub fn node_exporter_arguments(address: &str) -> Vec<String> {
     [format!("--web.listen-address={address}")].into_iter().chain(fixed).chain(collectors).collect()
 }
 
+/// A Redis program with its libraries: `redis-server` (which is Sentinel too) and others.
+pub fn redis(program: &str) -> (PathBuf, PathBuf) {
+    let folder = root().join("redis");
+    (present(folder.join(program)), present(folder.join("lib")))
+}
+
 /// GitHub's published OpenAPI description of its REST API.
 pub fn openapi() -> PathBuf {
     present(root().join("api.github.com.json"))
