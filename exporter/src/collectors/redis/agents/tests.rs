@@ -1,3 +1,5 @@
+//! Lives of agents, bounded and in everybody's own words.
+
 use super::*;
 use crate::exposition::{Format, render};
 

@@ -1,3 +1,5 @@
+//! Bad and good settings of servers.
+
 use super::*;
 use crate::config::yaml;
 

@@ -1,3 +1,5 @@
+//! Estimates, what is asked for again, and pending entries.
+
 use std::time::Duration;
 
 use super::*;
