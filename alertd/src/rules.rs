@@ -47,6 +47,7 @@ use crate::promql::Options;
 /// The rules that come with the program, by the names of their files.
 const BUNDLED: &[(&str, &str)] = &[
     ("rules/alertd.yaml", include_str!("../../rules/alertd.yaml")),
+    ("rules/github.yaml", include_str!("../../rules/github.yaml")),
     ("rules/host.yaml", include_str!("../../rules/host.yaml")),
     ("rules/queue.yaml", include_str!("../../rules/queue.yaml")),
     ("rules/runner.yaml", include_str!("../../rules/runner.yaml")),

@@ -5,6 +5,7 @@
 pub const PAGES: &[(&str, &str)] = &[
     ("AlertFlapping", include_str!("../../runbooks/AlertFlapping.md")),
     ("DatasourceDown", include_str!("../../runbooks/DatasourceDown.md")),
+    ("GithubBudgetLow", include_str!("../../runbooks/GithubBudgetLow.md")),
     ("NotificationsFailing", include_str!("../../runbooks/NotificationsFailing.md")),
     ("QueueConsumersDead", include_str!("../../runbooks/QueueConsumersDead.md")),
     ("QueueDeadLetters", include_str!("../../runbooks/QueueDeadLetters.md")),
@@ -15,6 +16,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("QueueServerDown", include_str!("../../runbooks/QueueServerDown.md")),
     ("QueueStuck", include_str!("../../runbooks/QueueStuck.md")),
     ("RulesFailing", include_str!("../../runbooks/RulesFailing.md")),
+    ("RunnerDisagreement", include_str!("../../runbooks/RunnerDisagreement.md")),
     ("RunnerHighCPU", include_str!("../../runbooks/RunnerHighCPU.md")),
     ("RunnerHighMemory", include_str!("../../runbooks/RunnerHighMemory.md")),
     ("RunnerOffline", include_str!("../../runbooks/RunnerOffline.md")),

@@ -3,7 +3,7 @@
 use crate::collectors::COLLECTORS;
 use crate::config::Config;
 use crate::metric::{Desc, Kind};
-use crate::workflows::{intake, poll, webhook};
+use crate::workflows::{intake, poll, runners, webhook};
 use crate::{github, process, scrape, workflows};
 
 const HEAD: &str = "# Metrics of pitcrew-exporter
@@ -30,6 +30,7 @@ pub fn render() -> String {
     section(&mut text, "the exporter itself", OWN);
     section(&mut text, "its calls to GitHub", github::metrics::DESCS);
     section(&mut text, "what it reads there (where a scope is configured)", poll::DESCS);
+    section(&mut text, "the runners that GitHub knows", runners::DESCS);
     section(&mut text, "each collector's health", scrape::DESCS);
     section(&mut text, "its process", process::DESCS);
     text
@@ -125,6 +126,7 @@ mod tests {
             .chain(OWN)
             .chain(github::metrics::DESCS)
             .chain(poll::DESCS)
+            .chain(runners::DESCS)
             .chain(scrape::DESCS)
             .chain(process::DESCS)
     }

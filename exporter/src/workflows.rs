@@ -19,6 +19,7 @@ pub mod normalise;
 pub mod payload;
 pub mod poll;
 mod present;
+pub mod runners;
 mod runs;
 pub mod service;
 pub mod state;
