@@ -22,6 +22,7 @@ mod licences;
 mod lifecycle;
 mod notify;
 mod peers;
+mod poll;
 mod pools;
 mod promql;
 mod redis;

@@ -40,13 +40,21 @@ const SPEAKS: f64 = 86_400.0;
 const CHECKED: f64 = 300.0;
 
 /// What to ask for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub scopes: Vec<Scope>,
     /// Whether webhooks are taken, so that lost ones are looked for.
     pub webhooks: bool,
     /// Whether the organizations' bills are read.
     pub billing: bool,
+    /// Tests are in a hurry: every interval is divided by this.
+    pub speed: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { scopes: Vec::new(), webhooks: false, billing: false, speed: 1.0 }
+    }
 }
 
 /// Cheap to clone; the clones are one poller.
@@ -77,7 +85,8 @@ struct Known {
 
 impl Poll {
     pub fn new(github: &Github, settings: Settings, intake: Intake) -> Poll {
-        let known = Mutex::default();
+        let known = Known { plan: Plan::new(settings.speed), ..Known::default() };
+        let known = Mutex::new(known);
         Poll(Arc::new(Inner { github: github.background(), intake, settings, known }))
     }
 
@@ -206,7 +215,7 @@ impl Inner {
     /// The targets that do not come and go with runs.
     fn fixed(&self, known: &Known) -> BTreeSet<Target> {
         let mut wanted = BTreeSet::new();
-        let Settings { scopes, webhooks, billing } = &self.settings;
+        let Settings { scopes, webhooks, billing, .. } = &self.settings;
         for scope in scopes {
             wanted.insert(Target::Runners(scope.clone()));
             if let Scope::Organization { name, repositories } = scope {

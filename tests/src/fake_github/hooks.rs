@@ -48,6 +48,14 @@ pub fn list(sim: &mut Sim, ask: &Ask) -> Answer {
     Answer::array(ask, mine.map(|found| hook(found, ask.base)).collect())
 }
 
+pub fn app_config(sim: &mut Sim, ask: &Ask) -> Answer {
+    let app = sim.settings.webhooks.iter().find(|hook| hook.scope == "app");
+    match app {
+        Some(found) => Answer::ok(200, hook(found, ask.base)["config"].clone()),
+        None => Answer::not_found(),
+    }
+}
+
 /// Newest first, by cursor: the id of the first delivery of the page.
 pub fn deliveries(sim: &mut Sim, ask: &Ask) -> Answer {
     let Some(hook) = named(sim, ask) else { return Answer::not_found() };

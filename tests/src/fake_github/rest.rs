@@ -83,6 +83,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/orgs/{org}/hooks/{hook_id}/deliveries", hooks::deliveries),
     endpoint("GET", "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}", hooks::delivery),
     endpoint("POST", "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}/attempts", hooks::redeliver),
+    endpoint("GET", "/app/hook/config", hooks::app_config),
     endpoint("GET", "/app/hook/deliveries", hooks::deliveries),
     endpoint("GET", "/app/hook/deliveries/{delivery_id}", hooks::delivery),
     endpoint("POST", "/app/hook/deliveries/{delivery_id}/attempts", hooks::redeliver),

@@ -59,8 +59,9 @@ pub(crate) enum Next {
 }
 
 /// All times are seconds since the Unix epoch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plan {
+    speed: f64,
     entries: BTreeMap<Target, Entry>,
     /// Times in a row that GitHub was down.
     down: u32,
@@ -156,7 +157,18 @@ impl Target {
     }
 }
 
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan::new(1.0)
+    }
+}
+
 impl Plan {
+    /// Every interval is divided by `speed`.
+    pub(crate) fn new(speed: f64) -> Plan {
+        Plan { speed, entries: BTreeMap::new(), down: 0, not_before: 0.0 }
+    }
+
     /// Adds the target if it is new; it is then due at once. `false` where it is one too many.
     pub(crate) fn want(&mut self, target: &Target) -> bool {
         if self.entries.contains_key(target) {
@@ -199,7 +211,7 @@ impl Plan {
         let mut first: Option<(f64, &Target)> = None;
         let mut soonest = LONGEST_SLEEP;
         for (target, entry) in &self.entries {
-            let wanted = target.wanted(coverage(target));
+            let wanted = target.wanted(coverage(target)) / self.speed;
             let every = (wanted * stretch).min(LONGEST.max(wanted));
             // By how much of its interval it is late; what was never asked is late beyond compare.
             let (due, late) = match entry.asked {
@@ -227,7 +239,7 @@ impl Plan {
         let alive = self.entries.iter().filter(|(_, entry)| !entry.denied);
         let demand: f64 =
             alive.map(|(target, entry)| entry.cost / target.wanted(coverage(target))).sum();
-        (demand / (PLANNED * pace)).clamp(1.0, LONGEST)
+        (demand * self.speed / (PLANNED * pace)).clamp(1.0, LONGEST)
     }
 
     /// It was answered, for so many counted calls.
