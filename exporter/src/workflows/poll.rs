@@ -79,6 +79,8 @@ struct Known {
     missed: BTreeMap<Hook, Missed>,
     /// When a poll last told of something in the repository that a webhook should have told.
     late: BTreeMap<Repository, f64>,
+    coverage: BTreeMap<Repository, Coverage>,
+    /// When targets and coverage were last brought up to date; 0 when that is due.
     synced: f64,
     report: Report,
 }
@@ -99,7 +101,7 @@ impl Poll {
     pub fn families(&self, out: &mut Families) {
         let pace = self.0.github.pace();
         let known = self.0.known();
-        let stretch = known.plan.stretch(pace, |target| self.0.coverage(&known, target));
+        let stretch = known.plan.stretch(pace, |target| known.coverage(target));
         report::families(&known, &self.0.settings, stretch, out);
     }
 }
@@ -117,7 +119,7 @@ impl Inner {
             let next = {
                 let known = self.known();
                 let pace = self.github.pace();
-                known.plan.next(now, pace, |target| self.coverage(&known, target))
+                known.plan.next(now, pace, |target| known.coverage(target))
             };
             match next {
                 Next::Ask(target) => self.ask(&target, now).await,
@@ -174,9 +176,19 @@ impl Inner {
         let repositories = repositories(&self.settings.scopes, &known.found);
         known.seen.retain(|repository, _| repositories.contains_key(repository));
         known.late.retain(|repository, _| repositories.contains_key(repository));
+        let deliveries = |target: &Target| matches!(target, Target::Deliveries(_));
+        let checked = known.plan.oldest(deliveries).is_some_and(|at| at > now - CHECKED);
+        known.coverage.clear();
         let (mut since, mut unread) = (BTreeMap::new(), 0);
         for repository in repositories.keys() {
-            let covered = self.covered(known, repository) != Coverage::Polls;
+            let late = known.late.get(repository).copied();
+            let coverage = match self.covered(repository, late, now) {
+                false => Coverage::Polls,
+                true if checked => Coverage::CheckedWebhooks,
+                true => Coverage::Webhooks,
+            };
+            known.coverage.insert(repository.clone(), coverage);
+            let covered = coverage != Coverage::Polls;
             let seen = known.seen.entry(repository.clone()).or_default();
             seen.expire(now);
             wanted.insert(Target::Runs(repository.clone()));
@@ -239,29 +251,22 @@ impl Inner {
         wanted
     }
 
-    fn coverage(&self, known: &Known, target: &Target) -> Coverage {
-        target.repository().map_or(Coverage::Polls, |repository| self.covered(known, repository))
-    }
-
     /// Whether webhooks tell of this repository, as far as experience goes.
-    fn covered(&self, known: &Known, repository: &Repository) -> Coverage {
-        let now = known.synced;
-        let late = known.late.get(repository);
-        match self.intake.heard(&repository.to_string()) {
-            Some(heard) if heard > now - SPEAKS && late.is_none_or(|late| heard > *late) => {
-                let checked = known.plan.oldest(|target| matches!(target, Target::Deliveries(_)));
-                match checked {
-                    Some(at) if at > now - CHECKED => Coverage::CheckedWebhooks,
-                    _ => Coverage::Webhooks,
-                }
-            }
-            _ => Coverage::Polls,
-        }
+    fn covered(&self, repository: &Repository, late: Option<f64>, now: f64) -> bool {
+        let heard = self.intake.heard(&repository.to_string());
+        heard.is_some_and(|at| at > now - SPEAKS && late.is_none_or(|late| at > late))
     }
 
     /// What it guards is whole after every statement, even if a holder panicked.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn coverage(&self, target: &Target) -> Coverage {
+        let known = target.repository().and_then(|repository| self.coverage.get(repository));
+        known.copied().unwrap_or(Coverage::Polls)
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use super::intake::Intake;
 use super::log::LogError;
 use super::poll::{self, Poll};
+use super::runners;
 use super::webhook::Webhook;
 use crate::config::{Config, state_dir};
 use crate::exposition::registry_families;
@@ -111,7 +112,10 @@ impl Service {
     /// All that is known of workflows at `now`, in seconds since the Unix epoch.
     pub fn families(&self, now: f64) -> Families {
         let mut out = Families::default();
-        self.intake.with_state(|state, fleet| state.families(now, fleet, &mut out));
+        self.intake.with_state(|state, fleet| {
+            state.families(now, fleet, &mut out);
+            runners::families(fleet, &mut out);
+        });
         self.intake.families(&mut out);
         self.webhook.families(&mut out);
         if let Some((poll, _)) = &self.polls().running {
@@ -133,6 +137,7 @@ impl Polls {
                 scopes: config.scopes.clone(),
                 webhooks: config.webhook_secret_file.is_some(),
                 billing: config.billing,
+                ..poll::Settings::default()
             };
             let poll = Poll::new(&client, settings, intake.clone());
             let stop = CancellationToken::new();

@@ -103,3 +103,28 @@ async fn jobs_of_all_runs_that_are_not_done() {
     let error = client.jobs(&organization(&[])).await.unwrap_err();
     assert!(matches!(error, GithubError::JobsUnknown { .. }), "{error}");
 }
+
+/// A filtered list ends after a thousand runs; the rest is asked for by the time of creation.
+#[tokio::test]
+async fn more_live_runs_than_github_lists_at_once() {
+    for (seconds_between, count, truncated) in [(1.0, 1150, false), (0.0, 1000, true)] {
+        let github = FakeGithub::start(Settings::default()).await;
+        let new = json!({ "repository": REPOSITORY, "labels": ["ci"] });
+        let new = serde_json::from_value(new).unwrap();
+        github.with(|sim, now| {
+            let begun = now - 1500.0;
+            (0..1150).for_each(|at| {
+                sim.queue(&new, "push", begun + seconds_between * f64::from(at));
+            });
+        });
+        let (_folder, config) = config(&github);
+        let live = client(&config).live_runs(&REPOSITORY.parse().unwrap()).await.unwrap();
+        assert_eq!((live.runs.len(), live.truncated), (count, truncated));
+        let mut ids: Vec<_> = live.runs.iter().map(|run| run.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "each once");
+        let narrowed = |(call, _): &(String, u16)| call.contains("created=%3C%3D");
+        assert!(calls(&github).iter().any(narrowed));
+    }
+}

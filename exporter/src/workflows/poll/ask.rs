@@ -34,10 +34,9 @@ impl Inner {
             }
             Target::Runs(repository) => {
                 let runs = self.github.newest_runs(repository).await?;
-                let seen = self.known().seen.get_mut(repository).map(|seen| {
+                if let Some(seen) = self.known().seen.get_mut(repository) {
                     seen.look_deep(&runs, now);
-                });
-                debug_assert!(seen.is_some(), "a repository's target without memory");
+                }
                 self.tell_runs(repository, runs).await;
             }
             Target::Sweep(repository) => {
@@ -91,8 +90,6 @@ impl Inner {
             self.known().seen.entry(repository.clone()).or_default().runs(runs, now);
         let events = news.iter().map(|run| translate::run(run, now)).collect();
         self.tell(repository, events, late).await;
-        // Their jobs are wanted at once.
-        self.known().synced = 0.0;
     }
 
     /// Hands changes on. What is refused is told anew by the next reading.
@@ -102,6 +99,8 @@ impl Inner {
         }
         let told = self.intake.observe(events).await;
         let mut known = self.known();
+        // The jobs of new runs are wanted at once, and webhooks may have turned out silent.
+        known.synced = 0.0;
         match told {
             Ok(told) => {
                 known.report.news += told as u64;

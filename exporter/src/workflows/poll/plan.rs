@@ -96,6 +96,8 @@ pub(crate) const MAX_JOBS: usize = 2000;
 const LONGEST: f64 = 3600.0;
 /// What was denied or is odd is asked again after this.
 const DENIED: f64 = 900.0;
+/// What was withheld for the rate; where everything is, the poller waits as long as GitHub says.
+const LIMITED: f64 = 15.0;
 /// Shortest and longest pause when GitHub is down.
 const PAUSE: (f64, f64) = (5.0, 300.0);
 /// Part of the pace that is planned for: costs are learnt, and so lag.
@@ -262,10 +264,13 @@ impl Plan {
                     self.not_before = now + pause.min(PAUSE.1);
                 }
             }
-            Failure::Limited => return,
-            Failure::Denied | Failure::Odd => self.down = 0,
+            Failure::Denied | Failure::Odd | Failure::Limited => self.down = 0,
         }
         let Some(entry) = self.entries.get_mut(target) else { return };
+        if failure == Failure::Limited {
+            entry.not_before = now + LIMITED;
+            return;
+        }
         entry.asked = Some(now);
         entry.failures = (entry.failures + 1).min(16);
         entry.denied = failure == Failure::Denied;
