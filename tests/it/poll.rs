@@ -157,7 +157,7 @@ async fn polling_alone_follows_jobs_runs_and_runners() {
 
     // A fleet that goes is gone: an empty list is an empty fleet.
     github.with(|sim, now| sim.remove_runner(id, None, now));
-    let idle = "github_runners{scope=\"owner/name\",labels=\"\",status=\"idle\"}";
+    let idle = "github_runners{scope=\"owner/name\",labels=\"none\",status=\"idle\"}";
     polling.until(idle, |count| count == 0.0).await;
     assert_eq!(polling.value("github_runner_online{"), None);
 }

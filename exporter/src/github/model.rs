@@ -110,8 +110,8 @@ pub struct Run {
     pub id: u64,
     #[serde(default = "first_attempt")]
     pub run_attempt: u32,
-    /// `owner/name`; filled in by the client.
-    #[serde(skip)]
+    /// `owner/name` as GitHub spells it.
+    #[serde(default, deserialize_with = "full_name")]
     pub repository: String,
     /// The workflow's name.
     #[serde(default)]
@@ -178,6 +178,14 @@ pub(super) struct InstallationToken {
     pub(super) token: crate::secret::Secret,
     #[serde(deserialize_with = "time::required")]
     pub(super) expires_at: f64,
+}
+
+fn full_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    struct Named {
+        full_name: String,
+    }
+    Ok(Option::<Named>::deserialize(from)?.map(|named| named.full_name).unwrap_or_default())
 }
 
 fn first_attempt() -> u32 {

@@ -182,8 +182,11 @@ fn named(
     runs: impl IntoIterator<Item = Run>,
     repository: &Repository,
 ) -> impl Iterator<Item = Run> {
-    let repository = repository.to_string();
-    runs.into_iter().map(move |run| Run { repository: repository.clone(), ..run })
+    let asked = repository.to_string();
+    runs.into_iter().map(move |run| match run.repository.is_empty() {
+        true => Run { repository: asked.clone(), ..run },
+        false => run,
+    })
 }
 
 /// The earliest creation, in whole seconds since the Unix epoch.

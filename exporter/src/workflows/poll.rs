@@ -165,9 +165,10 @@ impl Inner {
             return;
         }
         let open = self.intake.with_state(|state, _| state.open_runs());
-        let mut by_repository: BTreeMap<&str, Vec<&OpenRun>> = BTreeMap::new();
+        // GitHub's names ignore case, and the configuration may spell them otherwise.
+        let mut by_repository: BTreeMap<String, Vec<&OpenRun>> = BTreeMap::new();
         for run in &open {
-            by_repository.entry(&run.repository).or_default().push(run);
+            by_repository.entry(run.repository.to_lowercase()).or_default().push(run);
         }
         let mut known = self.known();
         let known = &mut *known;
@@ -182,20 +183,22 @@ impl Inner {
         let (mut since, mut unread) = (BTreeMap::new(), 0);
         for repository in repositories.keys() {
             let late = known.late.get(repository).copied();
-            let coverage = match self.covered(repository, late, now) {
+            let seen = known.seen.entry(repository.clone()).or_default();
+            let asked = repository.to_string();
+            let name = if seen.name.is_empty() { &asked } else { &seen.name };
+            let coverage = match self.covered(name, late, now) {
                 false => Coverage::Polls,
                 true if checked => Coverage::CheckedWebhooks,
                 true => Coverage::Webhooks,
             };
             known.coverage.insert(repository.clone(), coverage);
             let covered = coverage != Coverage::Polls;
-            let seen = known.seen.entry(repository.clone()).or_default();
             seen.expire(now);
             wanted.insert(Target::Runs(repository.clone()));
             if seen.deep {
                 wanted.insert(Target::Sweep(repository.clone()));
             }
-            let open = by_repository.remove(repository.to_string().as_str()).unwrap_or_default();
+            let open = by_repository.remove(&asked.to_lowercase()).unwrap_or_default();
             for run in open.iter().filter(|run| !seen.is_complete(run.id)) {
                 let target = Target::Jobs(repository.clone(), run.id);
                 if covered {
@@ -252,8 +255,8 @@ impl Inner {
     }
 
     /// Whether webhooks tell of this repository, as far as experience goes.
-    fn covered(&self, repository: &Repository, late: Option<f64>, now: f64) -> bool {
-        let heard = self.intake.heard(&repository.to_string());
+    fn covered(&self, repository: &str, late: Option<f64>, now: f64) -> bool {
+        let heard = self.intake.heard(repository);
         heard.is_some_and(|at| at > now - SPEAKS && late.is_none_or(|late| at > late))
     }
 

@@ -128,3 +128,19 @@ async fn more_live_runs_than_github_lists_at_once() {
         assert!(calls(&github).iter().any(narrowed));
     }
 }
+
+/// Without it GitHub answers in whatever version is its default by then.
+#[tokio::test]
+async fn every_call_names_the_version_of_the_api() {
+    let github = FakeGithub::start(Settings::default()).await;
+    let (_folder, mut config) = config(&github);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    config.base_url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = async |headers: axum::http::HeaderMap| match headers.get("x-github-api-version") {
+        Some(version) if version == "2022-11-28" => Ok(r#"{"total_count": 0, "runners": []}"#),
+        _ => Err(axum::http::StatusCode::BAD_REQUEST),
+    };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    assert_eq!(client(&config).runners(&scope()).await.unwrap(), []);
+}

@@ -210,6 +210,7 @@ async fn deliveries(caller: &mut Caller<'_>) {
     for list in hooks {
         caller.call("GET", list, "", Value::Null, 200).await;
     }
+    caller.call("GET", "/app/hook/config", "", Value::Null, 200).await;
     for (id, start) in [
         (1, "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries"),
         (2, "/orgs/{org}/hooks/{hook_id}/deliveries"),

@@ -75,19 +75,18 @@ async fn a_secondary_limit_silences_the_poller_and_is_counted() {
 #[tokio::test]
 async fn polling_leaves_a_fifth_of_the_budget() {
     let github = FakeGithub::start(Sim { rate_limit: 50, ..Sim::default() }).await;
-    for at in 0..30 {
+    for at in 0..60 {
         queue(&github, json!({ "workflow": format!("w{at}") }));
     }
     let polling = plain(&github);
-    polling
-        .until("pitcrew_exporter_github_requests_withheld_total{urgency=\"background\"}", |_| true)
-        .await;
-    let left = polling
-        .value("pitcrew_exporter_github_rate_limit_remaining_requests{resource=\"core\"}")
-        .unwrap();
-    assert!((5.0..=10.0).contains(&left), "{left}");
-    assert_eq!(
-        polling.value("pitcrew_exporter_github_rate_limit_used_requests{resource=\"core\"}"),
-        Some(50.0 - left)
-    );
+    let series = |what: &str| {
+        format!("pitcrew_exporter_github_rate_limit_{what}requests{{resource=\"core\"}}")
+    };
+    polling.until(&series("remaining_"), |left| left <= 10.0).await;
+    let before = calls(&github).len();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(calls(&github).len(), before);
+    assert_eq!(polling.value(&series("remaining_")), Some(10.0));
+    assert_eq!(polling.value(&series("used_")), Some(40.0));
+    assert_eq!(polling.value(&series("")), Some(50.0));
 }

@@ -27,6 +27,8 @@ async fn whatever_the_answer_is_the_last_good_one_stays_and_the_rest_works() {
         let time =
             "pitcrew_exporter_github_data_timestamp_seconds{scope=\"owner/name\",data=\"runners\"}";
         github.set_fault(fault("/actions/runners", kind.clone()));
+        // A 304 would have no body to spoil.
+        register(&github, REPOSITORY, "b");
         let failures = format!(
             "pitcrew_exporter_github_poll_failures_total{{data=\"runners\",reason=\"{reason}\"}}"
         );

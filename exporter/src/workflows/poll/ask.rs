@@ -66,11 +66,14 @@ impl Inner {
     }
 
     async fn jobs(&self, repository: &Repository, run: u64) -> Result<(), GithubError> {
-        let jobs = self.github.run_jobs(repository, run).await?;
+        let mut jobs = self.github.run_jobs(repository, run).await?;
         let now = clock::unix_seconds();
         let (changes, may_be_done) = {
             let mut known = self.known();
             let seen = known.seen.entry(repository.clone()).or_default();
+            if !seen.name.is_empty() {
+                jobs.iter_mut().for_each(|job| job.repository.clone_from(&seen.name));
+            }
             let changes = seen.jobs(run, jobs, now);
             (changes, seen.may_be_done(run))
         };

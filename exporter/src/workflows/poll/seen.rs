@@ -19,6 +19,9 @@ pub(super) struct Seen {
     begun: bool,
     /// Whether older live runs than the newest hundred may be there.
     pub(super) deep: bool,
+    /// The repository's name as GitHub spells it, which the configuration may not; empty until a
+    /// run was read.
+    pub(super) name: String,
     runs: BTreeMap<u64, Known>,
 }
 
@@ -53,6 +56,7 @@ impl Seen {
     pub(super) fn runs(&mut self, listed: Vec<Run>, now: f64) -> Changes<Run> {
         let (mut news, mut late) = (Vec::new(), false);
         for run in listed {
+            self.name.clone_from(&run.repository);
             let done = run.status == Some(JobStatus::Completed);
             let known = self.runs.get(&run.id);
             if known.is_none() && done && run.updated_at.is_none_or(|at| at < now - HORIZON) {
