@@ -338,10 +338,13 @@ impl Worker {
     }
 
     /// One attempt at one row, and the record of it.
-    async fn deliver(&self, channel: &Channel, row: Claimed) {
-        let integration = row.lane.integration.as_str();
+    async fn deliver(&self, channel: &Channel, mut row: Claimed) {
         let kind = channel.kind;
-        let outcome = match serde_json::from_str::<Notification>(&row.payload) {
+        let read = serde_json::from_str::<Notification>(&row.payload);
+        // Of thousands of alerts it is large, and said twice from here on.
+        row.payload = String::new();
+        let integration = row.lane.integration.as_str();
+        let outcome = match read {
             Ok(mut notification) => {
                 notification.retain_told(&row.told);
                 match notification.alerts.is_empty() {

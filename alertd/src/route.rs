@@ -122,8 +122,9 @@ impl Routing {
                 self.board.after_step(by, now);
             }
             let due = self.board.with_said(|said| self.view.lock().due(said, now));
-            for due in due.chunks(BATCH) {
-                self.flush(due).await;
+            let mut due = due.into_iter();
+            while due.len() > 0 {
+                self.flush(due.by_ref().take(BATCH).collect()).await;
             }
             let ended = self.view.lock().ended(clock::now());
             if !ended.is_empty() {
@@ -163,20 +164,20 @@ impl Routing {
         }
     }
 
-    async fn flush(&self, due: &[Due]) {
+    async fn flush(&self, due: Arc<[Due]>) {
         let now = clock::now();
         let lanes = due.iter().flat_map(Due::lanes).collect();
-        let (owned, enrich) = (due.to_vec(), Arc::clone(&self.enrich));
+        let (owned, enrich) = (Arc::clone(&due), Arc::clone(&self.enrich));
         let decide = move |lane: &_, entry: Option<&_>| {
             let due = owned.iter().find(|due| due.has(lane))?;
             due.plan(lane, entry, &*enrich, now)
         };
         match self.outbox.flush(lanes, now, decide).await {
-            Ok(_) => self.view.lock().flushed(due, now),
+            Ok(_) => self.view.lock().flushed(&due, now),
             Err(error) => {
                 self.metrics.flush_failed();
                 error!(%error, groups = due.len(), "alert groups not flushed");
-                self.view.lock().try_again(due, now.plus(TRY_AGAIN));
+                self.view.lock().try_again(&due, now.plus(TRY_AGAIN));
             }
         }
     }

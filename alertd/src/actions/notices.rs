@@ -250,10 +250,10 @@ impl Raised {
             let summary = ("summary".to_owned(), notice.summary.clone());
             let alert = Alert {
                 labels: labels.clone(),
-                annotations: BTreeMap::from([summary]),
+                annotations: BTreeMap::from([summary]).into(),
                 starts_at: earlier.unwrap_or(notice.since),
                 ends_at: now.plus(lease),
-                generator_url: String::new(),
+                generator_url: "".into(),
             };
             current.insert(labels, alert);
         }

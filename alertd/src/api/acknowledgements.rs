@@ -102,7 +102,7 @@ async fn set(
     let entries: Vec<_> = entries.collect();
     api.board.acknowledge(entries.clone()).await?;
     if let Some(first) = entries.first() {
-        let alerts = entries.iter().map(|entry| entry.fingerprint.clone()).collect();
+        let alerts = entries.iter().filter_map(|entry| entry.fingerprint.parse().ok()).collect();
         api.noting.acknowledged(alerts, first.text(), now).await;
     }
     Ok(success(entries).into_response())
@@ -121,9 +121,9 @@ async fn release(
 }
 
 fn read(text: &str) -> Result<Fingerprint, Refusal> {
-    let read = u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 16);
+    let read = text.parse().ok().filter(|_| text.len() == 16);
     let wrong = || Refusal::Bad(format!("fingerprint: expected 16 digits, found {text:?}"));
-    read.map(Fingerprint).ok_or_else(wrong)
+    read.ok_or_else(wrong)
 }
 
 impl From<BoardError> for Refusal {

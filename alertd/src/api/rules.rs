@@ -257,7 +257,7 @@ fn rule(status: &RuleStatus, exclude_alerts: bool) -> Rule {
 fn alert(instance: &AlertInstance) -> Alert {
     Alert {
         labels: instance.labels.clone(),
-        annotations: instance.annotations.clone(),
+        annotations: (*instance.annotations).clone(),
         state: instance.state,
         active_at: instance.active_at.rfc3339(),
         keep_firing_since: instance.keep_firing_since.map(Timestamp::rfc3339),

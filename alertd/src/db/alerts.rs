@@ -129,7 +129,7 @@ fn put(
             json(&rule.labels)?,
             rule.nth,
             json(&instance.labels)?,
-            json(&instance.annotations)?,
+            json(&*instance.annotations)?,
             json(&instance.state)?,
             // SQLite has no NaN: it stores NULL, which is read as NaN.
             instance.value,
@@ -175,7 +175,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<StoredAlert> {
         },
         instance: AlertInstance {
             labels: Labels::from_pairs(labels),
-            annotations: read(row, 6)?,
+            annotations: read::<BTreeMap<_, _>>(row, 6)?.into(),
             state: read::<AlertState>(row, 7)?,
             value: row.get::<_, Option<f64>>(8)?.unwrap_or(f64::NAN),
             active_at: Timestamp(row.get(9)?),
@@ -215,7 +215,8 @@ mod tests {
     fn instance(name: &str, value: f64) -> AlertInstance {
         AlertInstance {
             labels: Labels::from_pairs([("alertname", name), ("odd", "a'b\"c\n\u{0}é")]),
-            annotations: BTreeMap::from([("summary".to_owned(), "it's \"down\"".to_owned())]),
+            annotations: BTreeMap::from([("summary".to_owned(), "it's \"down\"".to_owned())])
+                .into(),
             state: AlertState::Firing,
             value,
             active_at: Timestamp(1),

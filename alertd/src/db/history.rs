@@ -6,6 +6,7 @@
 use rusqlite::{Transaction, params};
 
 use super::{Db, DbError};
+use crate::model::labels::Fingerprint;
 use crate::model::sample::Timestamp;
 
 pub(super) const SCHEMA: &str = "
@@ -188,12 +189,12 @@ fn apply(tx: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
 /// Notes of each alert in `told` that a receiver has just been told of it.
 pub(super) fn told<'a>(
     tx: &Transaction<'_>,
-    told: impl Iterator<Item = &'a String>,
+    told: impl Iterator<Item = &'a Fingerprint>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     for fingerprint in told {
         tx.prepare_cached("INSERT OR IGNORE INTO alert_told VALUES (?1, ?2)")?
-            .execute(params![fingerprint, now.0])?;
+            .execute(params![fingerprint.to_string(), now.0])?;
     }
     Ok(())
 }
@@ -219,24 +220,28 @@ mod tests {
         Change::Ended { fingerprint: fingerprint.into(), started_at, ended_at }
     }
 
+    const A: &str = "000000000000000a";
+    const B: &str = "000000000000000b";
+    const C: &str = "000000000000000c";
+
     #[tokio::test]
     async fn what_happened_in_a_period_and_when_it_was_told() {
         let db = Db::in_memory().unwrap();
         let history = History::new(db.clone());
         let changes = vec![
-            began("a", 10),
-            ended("a", 10, 20),
-            began("a", 50),
-            began("b", 60),
-            began("b", 60),
-            ended("b", 60, 150),
-            began("c", 300),
+            began(A, 10),
+            ended(A, 10, 20),
+            began(A, 50),
+            began(B, 60),
+            began(B, 60),
+            ended(B, 60, 150),
+            began(C, 300),
         ];
         history.write(changes).await.unwrap();
         // Told before its start, of an earlier life, and twice.
-        for (fingerprint, at) in [("a", 12), ("a", 55), ("a", 70), ("c", 90)] {
-            let name = fingerprint.to_owned();
-            db.transact(|tx| told(tx, [&name].into_iter(), Timestamp(at))).unwrap();
+        for (fingerprint, at) in [(A, 12), (A, 55), (A, 70), (C, 90)] {
+            let hash = fingerprint.parse().unwrap();
+            db.transact(|tx| told(tx, [&hash].into_iter(), Timestamp(at))).unwrap();
         }
         let found = history.between(Timestamp(40), Timestamp(200)).await.unwrap();
         let found: Vec<_> = found
@@ -245,7 +250,7 @@ mod tests {
                 (&*e.fingerprint, e.started_at.0, e.ended_at.map(|t| t.0), e.told_at.map(|t| t.0))
             })
             .collect();
-        assert_eq!(found, [("a", 50, None, Some(55)), ("b", 60, Some(150), None)]);
+        assert_eq!(found, [(A, 50, None, Some(55)), (B, 60, Some(150), None)]);
         assert_eq!(history.open(10).await.unwrap().len(), 2);
         history.prune(Timestamp(100)).await.unwrap();
         assert_eq!(history.between(Timestamp(0), Timestamp(1000)).await.unwrap().len(), 3);

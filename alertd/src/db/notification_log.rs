@@ -1,9 +1,11 @@
 //! What was last told to whom, per alert group and integration: the basis of deduplication.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use crate::model::labels::Fingerprint;
 use crate::model::sample::Timestamp;
 
 pub(super) const SCHEMA: &str = "
@@ -27,8 +29,8 @@ pub struct Lane {
     pub integration: String,
 }
 
-/// Alerts by the hexadecimal fingerprint of their labels.
-pub type Hashes = BTreeSet<String>;
+/// Alerts by the fingerprint of their labels.
+pub type Hashes = BTreeSet<Fingerprint>;
 
 /// The last notification of a lane, delivered or still in the outbox.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,11 +109,17 @@ pub(super) fn prune(tx: &Transaction<'_>, before: Timestamp) -> rusqlite::Result
 
 /// Hashes as one text, and back: hexadecimal numbers need no quoting.
 pub(super) fn join(hashes: &Hashes) -> String {
-    hashes.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+    let mut text = String::with_capacity(hashes.len() * 17);
+    for hash in hashes {
+        let gap = if text.is_empty() { "" } else { " " };
+        // Writing to a text does not fail.
+        let _ = write!(text, "{gap}{hash}");
+    }
+    text
 }
 
 pub(super) fn split(text: &str) -> Hashes {
-    text.split_ascii_whitespace().map(str::to_owned).collect()
+    text.split_ascii_whitespace().filter_map(|hash| hash.parse().ok()).collect()
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<LogEntry> {

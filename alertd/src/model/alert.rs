@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::labels::{Fingerprint, Labels};
 use super::sample::Timestamp;
 
+/// Texts by name. Shared, since an alert is in many hands.
+pub type Annotations = Arc<BTreeMap<String, String>>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertState {
@@ -19,7 +22,7 @@ pub enum AlertState {
 pub struct AlertInstance {
     /// With `alertname` and the rule's labels; without `__name__`.
     pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     pub state: AlertState,
     pub value: f64,
     /// When the expression first held (start of pending).
@@ -52,11 +55,11 @@ pub struct ActiveAlerts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {
     pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     pub starts_at: Timestamp,
     /// In the future while firing (a lease that each re-send renews), else when it was resolved.
     pub ends_at: Timestamp,
-    pub generator_url: String,
+    pub generator_url: Arc<str>,
 }
 
 impl Alert {

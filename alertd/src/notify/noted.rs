@@ -7,7 +7,6 @@ use tracing::warn;
 
 use crate::db::notification_log::{Hashes, Lane, LogEntry};
 use crate::db::outbox::{Message, Outbox};
-use crate::model::labels::Fingerprint;
 use crate::model::sample::Timestamp;
 use crate::route::board::Board;
 use crate::route::config::Notifications;
@@ -65,7 +64,7 @@ impl Noting {
         let change = move |entry: &LogEntry, payload: &str| {
             let last = serde_json::from_str::<Notification>(payload).ok()?;
             let notification = noted(last, &entry.firing, &alerts, (what, &said), now)?;
-            let delivery_id = delivery_id(&to, entry.sequence + 1, &notification);
+            let delivery_id = delivery_id(&to, entry.sequence + 1, now, notification.marks());
             let payload = serde_json::to_string(&notification).ok()?;
             Some(Message { delivery_id, payload, fired_at: None, repeat: false })
         };
@@ -77,10 +76,7 @@ impl Noting {
 
     fn all_acknowledged(&self, alerts: &Hashes) -> bool {
         let known = self.board.acknowledged();
-        let is = |text: &String| {
-            u64::from_str_radix(text, 16).is_ok_and(|hash| known.contains(Fingerprint(hash)))
-        };
-        alerts.iter().all(is)
+        alerts.iter().all(|hash| known.contains(*hash))
     }
 }
 
@@ -94,19 +90,14 @@ fn noted(
     now: Timestamp,
 ) -> Option<Notification> {
     let mut notification = Notification { reason: Reason::Noted, at: now, ..last };
-    let fires = |hash: &String| firing.contains(hash);
-    notification.alerts.retain(|alert| alert.ends_at.is_none() && fires(&alert.fingerprint));
-    notification.alerts.sort_by_key(|alert| !alerts.contains(&alert.fingerprint));
-    let meant = |hash: &String| alerts.contains(hash);
-    for alert in notification.alerts.iter_mut().take_while(|alert| meant(&alert.fingerprint)) {
+    notification.alerts.retain(|alert| alert.ends_at.is_none() && alert.is_among(firing));
+    notification.alerts.sort_by_key(|alert| !alert.is_among(alerts));
+    for alert in notification.alerts.iter_mut().take_while(|alert| alert.is_among(alerts)) {
         alert.extra.retain(|(known, _)| known != what);
         alert.extra.push((what.to_owned(), said.to_owned()));
     }
-    notification
-        .alerts
-        .first()
-        .is_some_and(|first| meant(&first.fingerprint))
-        .then_some(notification)
+    let any = notification.alerts.first().is_some_and(|first| first.is_among(alerts));
+    any.then_some(notification)
 }
 
 #[cfg(test)]
@@ -121,12 +112,13 @@ mod tests {
             alert.fingerprint = hash.to_owned();
         }
         last.alerts[1].ends_at = None;
-        let set = |text: &str| text.chars().map(String::from).collect::<Hashes>();
+        let hash = |c: char| c.to_string().parse().unwrap();
+        let set = |text: &str| text.chars().map(hash).collect::<Hashes>();
         for (firing, alerts, want) in [
             ("ab", "b", Some("b! a")),
             ("ab", "ab", Some("a! b!")),
             ("a", "b", None),
-            ("ab", "x", None),
+            ("ab", "c", None),
         ] {
             let said = (ACKNOWLEDGED, "ann");
             let found = noted(last.clone(), &set(firing), &set(alerts), said, Timestamp(9));

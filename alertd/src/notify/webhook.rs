@@ -2,6 +2,7 @@
 
 mod signature;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -84,7 +85,7 @@ struct Payload<'a> {
 struct Alert<'a> {
     status: &'static str,
     labels: &'a BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
+    annotations: Cow<'a, BTreeMap<String, String>>,
     starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL")]
@@ -109,7 +110,7 @@ fn payload<'a>(
         status: if fires { "firing" } else { "resolved" },
         group_labels: &notification.group_labels,
         common_labels: common(shown().map(|alert| &alert.labels)),
-        common_annotations: common(alerts.iter().map(|alert| &alert.annotations)),
+        common_annotations: common(alerts.iter().map(|alert| &*alert.annotations)),
         alerts,
         external_url,
         version: "4",
@@ -119,9 +120,9 @@ fn payload<'a>(
 }
 
 fn alert(alert: &NotifiedAlert) -> Alert<'_> {
-    let mut annotations = alert.annotations.clone();
+    let mut annotations = Cow::Borrowed(&alert.annotations);
     for (name, value) in &alert.extra {
-        annotations.entry(name.clone()).or_insert_with(|| value.clone());
+        annotations.to_mut().entry(name.clone()).or_insert_with(|| value.clone());
     }
     Alert {
         status: if alert.ends_at.is_some() { "resolved" } else { "firing" },

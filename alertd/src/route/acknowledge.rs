@@ -86,8 +86,8 @@ impl Acknowledgements {
     }
 
     pub fn insert(&mut self, entry: Acknowledgement) {
-        if let Ok(hash) = u64::from_str_radix(&entry.fingerprint, 16) {
-            self.0.insert(Fingerprint(hash), Arc::new(entry));
+        if let Ok(hash) = entry.fingerprint.parse() {
+            self.0.insert(hash, Arc::new(entry));
         }
     }
 
@@ -105,10 +105,10 @@ mod tests {
     fn holds_for_one_life_of_one_alert() {
         let alert = |starts| Alert {
             labels: Labels::from_pairs([("alertname", "A")]),
-            annotations: BTreeMap::new(),
+            annotations: Arc::default(),
             starts_at: Timestamp(starts),
             ends_at: Timestamp(100),
-            generator_url: String::new(),
+            generator_url: Arc::default(),
         };
         let fingerprint = alert(0).fingerprint();
         let entry = Acknowledgement {

@@ -82,7 +82,8 @@ mod tests {
     use crate::db::notification_log::Lane;
 
     fn hashes(text: &str) -> Hashes {
-        text.chars().filter(|c| *c != ' ').map(String::from).collect()
+        let letters = text.chars().filter(|c| *c != ' ');
+        letters.map(|c| c.to_string().parse().unwrap()).collect()
     }
 
     #[test]

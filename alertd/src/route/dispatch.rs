@@ -137,7 +137,7 @@ impl Dispatcher {
             for remembered in memory.alerts {
                 let alert = Arc::new(remembered.alert(lease));
                 let fingerprint = alert.fingerprint();
-                if !entry.firing.contains(&fingerprint.to_string()) {
+                if !entry.firing.contains(&fingerprint) {
                     continue;
                 }
                 let home = self.home(&alert.labels, &integration.receiver, &entry.lane.group_key);

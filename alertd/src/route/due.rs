@@ -9,7 +9,7 @@ use super::dedup::{Current, Reason, decide};
 use super::dispatch::{GroupId, Said};
 use super::group::{self, Group, Snapshot};
 use super::notification::{
-    MAX_ALERTS, Memory, Notification, NotifiedAlert, Remembered, delivery_id,
+    Draft, DraftAlert, MAX_ALERTS, MemoryDraft, RememberedDraft, delivery_id,
 };
 use super::receiver::Integration;
 use crate::db::notification_log::{Hashes, Lane, LogEntry};
@@ -32,7 +32,7 @@ pub struct Due {
     integrations: Arc<[Integration]>,
     pub(super) snapshot: Snapshot,
     current: Current,
-    acknowledged: HashMap<String, Arc<Acknowledgement>>,
+    acknowledged: HashMap<Fingerprint, Arc<Acknowledgement>>,
 }
 
 impl Due {
@@ -49,16 +49,16 @@ impl Due {
         let (mut current, mut acknowledged) = (Current::default(), HashMap::new());
         for (hash, alert) in &snapshot.firing {
             if alert.annotations.contains_key(FLAPPING) {
-                current.quiet.insert(hash.to_string());
+                current.quiet.insert(*hash);
             }
             if let Some(entry) = said.acknowledged.of(*hash, alert.starts_at) {
-                current.quiet.insert(hash.to_string());
-                acknowledged.insert(hash.to_string(), Arc::clone(entry));
+                current.quiet.insert(*hash);
+                acknowledged.insert(*hash, Arc::clone(entry));
             }
             let set = if muted(*hash, alert) { &mut current.muted } else { &mut current.firing };
-            set.insert(hash.to_string());
+            set.insert(*hash);
         }
-        current.resolved = snapshot.resolved.iter().map(|(hash, _)| hash.to_string()).collect();
+        current.resolved = snapshot.resolved.iter().map(|(hash, _)| *hash).collect();
         Due {
             id,
             group_key,
@@ -84,8 +84,8 @@ impl Due {
     }
 
     /// What this flush means for one lane, given what was last told there.
-    pub fn plan(
-        &self,
+    pub fn plan<'a>(
+        &'a self,
         lane: &Lane,
         entry: Option<&LogEntry>,
         enrich: &dyn Fn(&Labels) -> Vec<(String, String)>,
@@ -94,20 +94,18 @@ impl Due {
         let integration = self.integrations.iter().find(|known| known.key == lane.integration)?;
         let send_resolved = integration.send_resolved;
         let found = decide(entry, &self.current, send_resolved, self.repeat_interval, now)?;
-        let all = |list: &[(_, Arc<Alert>)], set: &Hashes| {
-            let hash = |(hash, _): &(Fingerprint, _)| hash.to_string();
-            let texts = list.iter().map(|one| (hash(one), Arc::clone(&one.1)));
-            texts.filter(|(hash, _)| set.contains(hash)).collect::<Vec<_>>()
+        let those = |list: &'a [(Fingerprint, Arc<Alert>)], set: &Hashes| -> Vec<_> {
+            list.iter().filter(|(hash, _)| set.contains(hash)).collect()
         };
-        let remembered = all(&self.snapshot.firing, &found.firing);
-        let memory = Memory {
-            group_labels: self.labels.to_map(),
-            alerts: remembered.iter().map(|(_, alert)| Remembered::new(alert)).collect(),
+        let remembered = those(&self.snapshot.firing, &found.firing);
+        let memory = MemoryDraft {
+            group_labels: &self.labels,
+            alerts: remembered.iter().map(|(_, alert)| RememberedDraft::from(&**alert)).collect(),
         };
         let message = found.reason.map(|reason| {
-            let firing = all(&self.snapshot.firing, &self.current.firing);
+            let firing = those(&self.snapshot.firing, &self.current.firing);
             let resolved = match send_resolved {
-                true => all(&self.snapshot.resolved, &found.resolved),
+                true => those(&self.snapshot.resolved, &found.resolved),
                 false => Vec::new(),
             };
             let known = |hash| entry.is_some_and(|entry| entry.firing.contains(hash));
@@ -118,18 +116,18 @@ impl Due {
             // Those that fire stand first, and go last when there are too many.
             let truncated = alerts.len().saturating_sub(most_alerts(integration.kind));
             alerts.truncate(alerts.len() - truncated);
-            alerts.sort_by(|(a, _), (b, _)| group::order(&a.1, &b.1));
-            let told = |((hash, alert), over): ((String, Arc<Alert>), bool)| {
+            alerts.sort_by(|((_, a), _), ((_, b), _)| group::order(a, b));
+            let told = |((hash, alert), over): (&'a (Fingerprint, Arc<Alert>), bool)| {
                 let mut extra = enrich(&alert.labels);
-                if let Some(entry) = self.acknowledged.get(&hash) {
+                if let Some(entry) = self.acknowledged.get(hash) {
                     extra.push((ACKNOWLEDGED.to_owned(), entry.text()));
                 }
-                NotifiedAlert::new(&alert, over, extra)
+                DraftAlert::new(*hash, alert, over, extra)
             };
-            let notification = Notification {
-                receiver: integration.receiver.clone(),
-                group_key: lane.group_key.clone(),
-                group_labels: self.labels.to_map(),
+            let notification = Draft {
+                receiver: &integration.receiver,
+                group_key: &lane.group_key,
+                group_labels: &self.labels,
                 reason,
                 truncated: truncated as u64,
                 alerts: alerts.into_iter().map(told).collect(),
@@ -137,7 +135,7 @@ impl Due {
             };
             let sequence = entry.map_or(0, |entry| entry.sequence) + 1;
             Message {
-                delivery_id: delivery_id(lane, sequence, &notification),
+                delivery_id: delivery_id(lane, sequence, now, notification.marks()),
                 payload: json(&notification),
                 fired_at,
                 repeat: reason == Reason::Repeat,

@@ -162,10 +162,10 @@ mod tests {
     fn alert(name: &str, starts: i64, ends: i64) -> Alert {
         Alert {
             labels: Labels::from_pairs([("alertname", name)]),
-            annotations: BTreeMap::new(),
+            annotations: Arc::default(),
             starts_at: at(starts),
             ends_at: at(ends),
-            generator_url: String::new(),
+            generator_url: Arc::default(),
         }
     }
 

@@ -84,9 +84,9 @@ impl Followed {
     /// comes before.
     fn restore(&mut self, open: Vec<Episode>, lease: Timestamp) {
         for Episode { fingerprint, started_at, .. } in open {
-            if let Ok(number) = u64::from_str_radix(&fingerprint, 16) {
+            if let Ok(fingerprint) = fingerprint.parse() {
                 let life = || Life { started_at, lease };
-                self.lives.entry(Fingerprint(number)).or_insert_with(life);
+                self.lives.entry(fingerprint).or_insert_with(life);
             }
         }
     }
@@ -210,7 +210,7 @@ mod tests {
             annotations: Default::default(),
             starts_at: Timestamp(starts * 1000),
             ends_at: Timestamp(ends * 1000),
-            generator_url: String::new(),
+            generator_url: Arc::default(),
         }
     }
 

@@ -165,15 +165,15 @@ fn all(side: &[Matcher], labels: &Labels) -> bool {
 mod tests {
     use super::*;
     use crate::route::matchers::parse;
-    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     fn alert(pairs: &[(&str, &str)], ends_at: i64) -> Alert {
         Alert {
             labels: Labels::from_pairs(pairs.iter().copied()),
-            annotations: BTreeMap::new(),
+            annotations: Arc::default(),
             starts_at: Timestamp(0),
             ends_at: Timestamp(ends_at),
-            generator_url: String::new(),
+            generator_url: Arc::default(),
         }
     }
 

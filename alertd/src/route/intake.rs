@@ -133,10 +133,10 @@ impl Received {
         let pairs = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         Alert {
             labels: Labels::from_pairs(pairs),
-            annotations: self.annotations.clone(),
+            annotations: Arc::new(self.annotations.clone()),
             starts_at: self.starts_at,
             ends_at: self.ends_at,
-            generator_url: self.generator_url.clone(),
+            generator_url: self.generator_url.as_str().into(),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::notification_log::{Hashes, Lane};
 use crate::model::alert::Alert;
-use crate::model::labels::Labels;
+use crate::model::labels::{Fingerprint, Labels};
 use crate::model::sample::Timestamp;
 
 use super::dedup::Reason;
@@ -41,17 +41,60 @@ pub struct NotifiedAlert {
     pub fingerprint: String,
 }
 
-impl NotifiedAlert {
-    pub fn new(alert: &Alert, resolved: bool, extra: Vec<(String, String)>) -> NotifiedAlert {
-        NotifiedAlert {
-            labels: alert.labels.to_map(),
-            annotations: alert.annotations.clone(),
+/// A [`Notification`] as routing writes it down: the same text, of what it holds, without a copy.
+#[derive(Debug, Serialize)]
+pub struct Draft<'a> {
+    pub receiver: &'a str,
+    pub group_key: &'a str,
+    pub group_labels: &'a Labels,
+    pub reason: Reason,
+    pub alerts: Vec<DraftAlert<'a>>,
+    pub truncated: u64,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DraftAlert<'a> {
+    labels: &'a Labels,
+    annotations: &'a BTreeMap<String, String>,
+    extra: Vec<(String, String)>,
+    starts_at: Timestamp,
+    ends_at: Option<Timestamp>,
+    generator_url: &'a str,
+    fingerprint: String,
+}
+
+impl<'a> DraftAlert<'a> {
+    pub fn new(
+        fingerprint: Fingerprint,
+        alert: &'a Alert,
+        resolved: bool,
+        extra: Vec<(String, String)>,
+    ) -> DraftAlert<'a> {
+        DraftAlert {
+            labels: &alert.labels,
+            annotations: &alert.annotations,
             extra,
             starts_at: alert.starts_at,
             ends_at: resolved.then_some(alert.ends_at),
-            generator_url: alert.generator_url.clone(),
-            fingerprint: alert.fingerprint().to_string(),
+            generator_url: &alert.generator_url,
+            fingerprint: fingerprint.to_string(),
         }
+    }
+}
+
+impl Draft<'_> {
+    pub fn marks(&self) -> impl Iterator<Item = Mark<'_>> {
+        self.alerts.iter().map(|one| Mark(&one.fingerprint, one.starts_at, one.ends_at.is_some()))
+    }
+}
+
+/// What of an alert makes one notification another: identity, start, and whether it is over.
+pub struct Mark<'a>(&'a str, Timestamp, bool);
+
+impl NotifiedAlert {
+    pub fn is_among(&self, hashes: &Hashes) -> bool {
+        self.fingerprint.parse().is_ok_and(|hash| hashes.contains(&hash))
     }
 
     pub fn name(&self) -> &str {
@@ -71,7 +114,7 @@ impl NotifiedAlert {
 impl Notification {
     /// Drops resolved alerts of whose firing the receiver never heard.
     pub fn retain_told(&mut self, told: &Hashes) {
-        self.alerts.retain(|alert| alert.ends_at.is_none() || told.contains(&alert.fingerprint));
+        self.alerts.retain(|alert| alert.ends_at.is_none() || alert.is_among(told));
     }
 
     /// The same with every label and annotation as `change` makes it: escaped for where it is shown.
@@ -88,6 +131,10 @@ impl Notification {
         });
         let group_labels = map(&self.group_labels);
         Notification { group_labels, alerts: alerts.collect(), ..self.clone() }
+    }
+
+    pub fn marks(&self) -> impl Iterator<Item = Mark<'_>> {
+        self.alerts.iter().map(|one| Mark(&one.fingerprint, one.starts_at, one.ends_at.is_some()))
     }
 
     pub fn firing(&self) -> impl Iterator<Item = &NotifiedAlert> {
@@ -112,7 +159,12 @@ pub fn common<'a>(
 
 /// The id that every attempt at one notification carries, and no other notification: from its lane,
 /// its place in the lane, and each alert's identity, start and state.
-pub fn delivery_id(lane: &Lane, sequence: u64, notification: &Notification) -> String {
+pub fn delivery_id<'a>(
+    lane: &Lane,
+    sequence: u64,
+    at: Timestamp,
+    alerts: impl Iterator<Item = Mark<'a>>,
+) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut feed = |text: &str| {
         hash.update(&(text.len() as u64).to_be_bytes());
@@ -121,11 +173,11 @@ pub fn delivery_id(lane: &Lane, sequence: u64, notification: &Notification) -> S
     feed(&lane.group_key);
     feed(&lane.integration);
     feed(&sequence.to_string());
-    feed(&notification.at.0.to_string());
-    for alert in &notification.alerts {
-        feed(&alert.fingerprint);
-        feed(&alert.starts_at.0.to_string());
-        feed(if alert.ends_at.is_some() { "resolved" } else { "firing" });
+    feed(&at.0.to_string());
+    for Mark(fingerprint, starts_at, over) in alerts {
+        feed(fingerprint);
+        feed(&starts_at.0.to_string());
+        feed(if over { "resolved" } else { "firing" });
     }
     hex(hash.finish().as_ref())
 }
@@ -136,13 +188,13 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// What the log keeps so that the end of an alert can be told after a restart.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Memory {
     pub group_labels: BTreeMap<String, String>,
     pub alerts: Vec<Remembered>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Remembered {
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
@@ -150,28 +202,45 @@ pub struct Remembered {
     generator_url: String,
 }
 
-impl Remembered {
-    pub fn new(alert: &Alert) -> Remembered {
-        Remembered {
-            labels: alert.labels.to_map(),
-            annotations: alert.annotations.clone(),
+/// A [`Memory`] as it is written down.
+#[derive(Debug, Serialize)]
+pub struct MemoryDraft<'a> {
+    pub group_labels: &'a Labels,
+    pub alerts: Vec<RememberedDraft<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RememberedDraft<'a> {
+    labels: &'a Labels,
+    annotations: &'a BTreeMap<String, String>,
+    starts_at: Timestamp,
+    generator_url: &'a str,
+}
+
+impl<'a> From<&'a Alert> for RememberedDraft<'a> {
+    fn from(alert: &'a Alert) -> RememberedDraft<'a> {
+        RememberedDraft {
+            labels: &alert.labels,
+            annotations: &alert.annotations,
             starts_at: alert.starts_at,
-            generator_url: alert.generator_url.clone(),
+            generator_url: &alert.generator_url,
         }
     }
+}
 
+impl Remembered {
     pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }
 
     /// The alert as firing until `ends_at`.
-    pub fn alert(&self, ends_at: Timestamp) -> Alert {
+    pub fn alert(self, ends_at: Timestamp) -> Alert {
         Alert {
             labels: labels(&self.labels),
-            annotations: self.annotations.clone(),
+            annotations: self.annotations.into(),
             starts_at: self.starts_at,
             ends_at,
-            generator_url: self.generator_url.clone(),
+            generator_url: self.generator_url.into(),
         }
     }
 }

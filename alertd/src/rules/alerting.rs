@@ -1,9 +1,9 @@
 //! The life of one alert instance, and what is told of it. Pure: time comes as an argument.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::alert::{Alert, AlertInstance, AlertState};
+use crate::model::alert::{Alert, AlertInstance, AlertState, Annotations};
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::sample::{Sample, Timestamp};
 
@@ -16,7 +16,7 @@ pub const UNVERIFIED: &str = "pitcrew_unverified";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     pub labels: Labels,
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Annotations,
     pub value: f64,
 }
 
@@ -134,14 +134,14 @@ pub fn told(
     instance: &AlertInstance,
     valid_until: Timestamp,
     external: &Labels,
-    generator_url: &str,
+    generator_url: impl Into<Arc<str>>,
 ) -> Alert {
     Alert {
         labels: external.overlaid(&instance.labels),
-        annotations: instance.annotations.clone(),
+        annotations: Arc::clone(&instance.annotations),
         starts_at: instance.fired_at.unwrap_or(instance.active_at),
         ends_at: instance.resolved_at.unwrap_or(valid_until),
-        generator_url: generator_url.to_owned(),
+        generator_url: generator_url.into(),
     }
 }
 
@@ -165,7 +165,7 @@ pub fn samples(instance: &AlertInstance, at: Timestamp) -> Vec<(Labels, Sample)>
 pub fn unverified(instance: &AlertInstance, since: Timestamp, error: &str) -> AlertInstance {
     let mut marked = instance.clone();
     let text = format!("not verified since {}: {error}", since.rfc3339());
-    marked.annotations.insert(UNVERIFIED.to_owned(), text);
+    Arc::make_mut(&mut marked.annotations).insert(UNVERIFIED.to_owned(), text);
     marked
 }
 

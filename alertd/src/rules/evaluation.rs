@@ -245,21 +245,24 @@ impl Run<'_> {
     ) -> Result<BTreeMap<Labels, Seen>, String> {
         let query = query_function(self.context, self.sample_at);
         let name = &self.spec.name;
+        // What all of them have is there once.
+        let alert_name: (Arc<str>, Arc<str>) = (ALERT_NAME.into(), name.as_str().into());
+        let label_names: Vec<Arc<str>> =
+            self.spec.labels.keys().map(|label| label.as_str().into()).collect();
         let mut seen = BTreeMap::new();
         for (element, value) in elements {
             let around = &self.context.around;
             let scope = Scope::new(&element, value, self.at, around, Arc::clone(&query));
-            let own = element.iter().filter(|(label, _)| *label != METRIC_NAME);
-            let own = own.map(|(label, value)| (label.to_owned(), value.to_owned()));
-            let added = self.spec.labels.iter();
+            let own = element.pairs().iter().filter(|(label, _)| **label != *METRIC_NAME).cloned();
+            let added = label_names.iter().cloned().zip(self.spec.labels.values());
             let added =
-                added.map(|(label, template)| (label.clone(), template.expand(name, &scope)));
-            let alert_name = (ALERT_NAME.to_owned(), name.clone());
-            let labels = Labels::from_pairs(own.chain(added).chain([alert_name]));
+                added.map(|(label, template)| (label, Arc::from(template.expand(name, &scope))));
+            let labels = Labels::from_pairs(own.chain(added).chain([alert_name.clone()]));
             let annotations = alerting.annotations.iter();
             let annotations = annotations
                 .map(|(annotation, template)| (annotation.clone(), template.expand(name, &scope)))
                 .collect();
+            let annotations = Arc::new(annotations);
             let one = Seen { labels: labels.clone(), annotations, value };
             if seen.insert(labels.clone(), one).is_some() {
                 return Err(format!("two elements of the result become one alert {labels}"));
@@ -275,7 +278,7 @@ impl Run<'_> {
         let config = &self.context.config;
         let lease = alerting::lease(self.interval, config.resend_delay);
         let url = around.external_url.trim_end_matches('/');
-        let url = format!("{url}{}", table_link(&self.spec.query));
+        let url: Arc<str> = Arc::from(format!("{url}{}", table_link(&self.spec.query)));
         let (mut alerts, mut due) = (Vec::new(), Vec::new());
         for (labels, instance) in &rule.instances {
             if !alerting::needs_sending(instance, self.at, config.resend_delay) {
@@ -291,7 +294,7 @@ impl Run<'_> {
             let marked = marked(instance, since.zip(why));
             let shown = marked.as_ref().unwrap_or(instance);
             let until = self.at.plus(lease);
-            alerts.push(alerting::told(shown, until, &around.external_labels, &url));
+            alerts.push(alerting::told(shown, until, &around.external_labels, Arc::clone(&url)));
             due.push(labels.clone());
         }
         if alerts.is_empty() {

@@ -1,5 +1,6 @@
 //! Alerts that fire and end all the time: held still, told once, and let go when they are calm. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alerting;
@@ -89,13 +90,12 @@ pub fn marked(instance: &AlertInstance) -> Option<AlertInstance> {
         "begins and ends all the time since {}: told again when it is calm",
         since.rfc3339()
     );
-    marked.annotations.insert(FLAPPING.to_owned(), text);
+    Arc::make_mut(&mut marked.annotations).insert(FLAPPING.to_owned(), text);
     Some(marked)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::model::labels::Labels;
@@ -115,7 +115,7 @@ mod tests {
         for (at, char) in input.chars().enumerate() {
             let seen = (char == '1').then(|| Seen {
                 labels: Labels::from_pairs([("alertname", "A")]),
-                annotations: BTreeMap::new(),
+                annotations: Arc::default(),
                 value: at as f64,
             });
             let found = seen.is_some();

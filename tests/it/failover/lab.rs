@@ -1,7 +1,7 @@
 //! A pool of eight and four runners at the simulator, its exporters and alerts as the test wants
 //! them, and the part of alertd that moves the label.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -183,7 +183,7 @@ impl Lab {
         let instance = |labels: &Labels| {
             Arc::new(AlertInstance {
                 labels: labels.clone(),
-                annotations: BTreeMap::new(),
+                annotations: Arc::default(),
                 state: AlertState::Firing,
                 value: 1.0,
                 active_at: now,

@@ -1,5 +1,6 @@
 //! Mail through a real server: every way to secure it and to log in, and every way to be refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew_alertd::notify::Settings;
@@ -243,8 +244,9 @@ async fn a_group_is_one_thread_that_any_mail_program_can_show() {
     let bench = Bench::start(data.path(), &file(server.port, keys), settings.clone()).await;
     let hostile = "</td><script>alert(1)</script>\r\nBcc: c@x.test \u{1f525} \u{202e}";
     let mut alert = firing(&[("alertname", "A"), ("severity", "critical"), ("runner", hostile)]);
-    alert.annotations.insert("runbook_url".into(), "https://x.test/A.md".into());
-    alert.annotations.insert("description".into(), ".\r\n.\r\nQUIT\r\n".into());
+    Arc::make_mut(&mut alert.annotations)
+        .insert("runbook_url".into(), "https://x.test/A.md".into());
+    Arc::make_mut(&mut alert.annotations).insert("description".into(), ".\r\n.\r\nQUIT\r\n".into());
     bench.send(vec![alert.clone()]).await;
     until(LIMIT, "the first mail", async || server.mails().len() == 1).await;
     until(LIMIT, "it is recorded", async || bench.outbox.depth().await.unwrap().0 == 0).await;

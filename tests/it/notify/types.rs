@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pitcrew_tests::fake_slack::{BOT_TOKEN, FakeSlack};
@@ -66,7 +67,7 @@ receivers:
             ("job", "ci"),
         ]);
         let link = "https://x.test/A.md".to_owned();
-        alert.annotations.insert("runbook_url".to_owned(), link);
+        Arc::make_mut(&mut alert.annotations).insert("runbook_url".to_owned(), link);
         alert
     };
     bench.send(vec![one("a")]).await;

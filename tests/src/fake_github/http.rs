@@ -59,23 +59,34 @@ pub(super) async fn handle(
             ..
         })
     );
-    let reply = shared.with(|sim, now, _| match spoils {
-        true => Reply::new(Answer::error(500, ""), now),
-        false => call.answer(sim, &shared.url, now),
-    });
-    let response = match fault {
-        Some(fault) => spoil(fault, reply).await,
-        None => render(reply),
-    };
-    shared.with(|sim, now, _| {
+    let note = |sim: &mut Sim, now, status| {
         let what = What {
             call: Some(format!("{method} {uri}")),
             caller: holder(sim, call.header(header::AUTHORIZATION), now),
-            status: Some(response.status().as_u16()),
+            status: Some(status),
             ..What::default()
         };
         sim.ledger.add(now, Event::Call, what);
+    };
+    let reply = shared.with(|sim, now, _| {
+        let reply = match spoils {
+            true => Reply::new(Answer::error(500, ""), now),
+            false => call.answer(sim, &shared.url, now),
+        };
+        // In one moment: whoever sees the effect of a call finds the call.
+        if fault.is_none() {
+            note(sim, now, reply.answer.status);
+        }
+        reply
     });
+    let response = match fault {
+        Some(fault) => {
+            let response = spoil(fault, reply).await;
+            shared.with(|sim, now, _| note(sim, now, response.status().as_u16()));
+            response
+        }
+        None => render(reply),
+    };
     shared.wake.notify_waiters();
     response
 }

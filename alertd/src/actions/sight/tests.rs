@@ -53,7 +53,7 @@ impl World {
     fn fire(&mut self, labels: &[(&str, &str)]) {
         self.alerts.push(Arc::new(AlertInstance {
             labels: Labels::from_pairs(labels.iter().copied()),
-            annotations: BTreeMap::new(),
+            annotations: Arc::default(),
             state: AlertState::Firing,
             value: 1.0,
             active_at: at(0),

@@ -1,14 +1,15 @@
 //! `GET /api/v2/alerts` and `/alerts/groups`: what fires, to whom it goes, and what keeps it back.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::filter::{Params, Receivers};
 use super::{ApiError, Shared};
 use crate::clock;
+use crate::model::alert::Annotations;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::sample::Timestamp;
@@ -19,15 +20,20 @@ use crate::route::view::Shown;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alert {
-    annotations: BTreeMap<String, String>,
+    #[serde(serialize_with = "shared")]
+    annotations: Annotations,
     ends_at: String,
     fingerprint: String,
     receivers: Vec<Receiver>,
     starts_at: String,
     status: Status,
     updated_at: String,
-    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
-    generator_url: String,
+    #[serde(
+        rename = "generatorURL",
+        skip_serializing_if = "str::is_empty",
+        serialize_with = "shared"
+    )]
+    generator_url: Arc<str>,
     labels: Labels,
 }
 
@@ -159,14 +165,21 @@ fn status(shown: &Shown, silences: &Silences, muted_by: Vec<String>, now: Timest
 fn alert(shown: Shown, receivers: Vec<Receiver>, status: Status) -> Alert {
     let alert = &shown.alert;
     Alert {
-        annotations: alert.annotations.clone(),
+        annotations: Arc::clone(&alert.annotations),
         ends_at: alert.ends_at.rfc3339(),
         fingerprint: shown.fingerprint.to_string(),
         receivers,
         starts_at: alert.starts_at.rfc3339(),
         status,
         updated_at: shown.updated_at.rfc3339(),
-        generator_url: alert.generator_url.clone(),
+        generator_url: Arc::clone(&alert.generator_url),
         labels: alert.labels.clone(),
     }
+}
+
+fn shared<T: Serialize + ?Sized, S: Serializer>(
+    value: &Arc<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    (**value).serialize(serializer)
 }

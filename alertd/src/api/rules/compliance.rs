@@ -262,7 +262,7 @@ impl Life {
             assert!(*at < quiet, "at {at}: it has come back");
             let starts = alert.starts_at.0 - ZERO;
             assert!(firing < starts && starts < firing + INTERVAL, "starts at {starts}");
-            let texts = self.texts_at(*at).any(|(texts, _)| alert.annotations == labels(texts));
+            let texts = self.texts_at(*at).any(|(texts, _)| *alert.annotations == labels(texts));
             assert!(texts, "at {at}: {:?}", alert.annotations);
             let resolved = alert.is_resolved(Timestamp(ZERO + at));
             let ends = alert.ends_at.0 - ZERO;

@@ -57,7 +57,7 @@ impl Seen<'_> {
             let alive = rule.alerting.filter(|_| rule.name == case.alertname).into_iter();
             let alive = alive.flat_map(|alerting| alerting.instances);
             let alive = alive.filter(|instance| instance.state == state);
-            got.extend(alive.map(|one| (one.labels.to_map(), one.annotations.clone())));
+            got.extend(alive.map(|one| (one.labels.to_map(), (*one.annotations).clone())));
         }
         let expected = expected.iter().map(|alert| {
             let labels = named(alert.exp_labels.clone().unwrap_or_default(), &case.alertname);

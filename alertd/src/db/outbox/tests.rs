@@ -4,7 +4,7 @@ use super::*;
 use std::path::Path;
 
 fn hashes(text: &str) -> Hashes {
-    text.chars().map(String::from).collect()
+    text.chars().map(|c| c.to_string().parse().unwrap()).collect()
 }
 
 fn lane() -> Lane {

@@ -17,7 +17,7 @@ use crate::rules::status::{AlertingStatus, Health, RuleStatus};
 fn group(name: &str, evaluated_at: Option<Timestamp>, fires: bool) -> Arc<GroupStatus> {
     let instance = AlertInstance {
         labels: Labels::from_pairs([("alertname", "Watchdog")]),
-        annotations: BTreeMap::new(),
+        annotations: Arc::default(),
         state: AlertState::Firing,
         value: 1.0,
         active_at: Timestamp(0),

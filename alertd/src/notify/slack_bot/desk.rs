@@ -52,9 +52,8 @@ impl RoutingDesk {
     /// What is shown of it; `None` when all of them were acknowledged by this person before.
     async fn acknowledge(&self, order: &Order, now: Timestamp) -> Result<Option<String>, String> {
         let Some(view) = self.board.view() else { return Err("Pitcrew is starting.".to_owned()) };
-        let hashes = order.alerts.iter().filter_map(|text| u64::from_str_radix(text, 16).ok());
-        let alerts: Vec<_> =
-            hashes.filter_map(|hash| Some((hash, view.alert(Fingerprint(hash), now)?))).collect();
+        let fires = |hash: &Fingerprint| Some((*hash, view.alert(*hash, now)?));
+        let alerts: Vec<_> = order.alerts.iter().filter_map(fires).collect();
         if alerts.is_empty() {
             return Err("None of these alerts fires any longer.".to_owned());
         }
@@ -62,10 +61,10 @@ impl RoutingDesk {
             let known = self.board.acknowledged();
             let new = alerts.iter().filter(|(hash, alert)| {
                 let same = |entry: &Arc<Acknowledgement>| entry.owner == order.by;
-                !known.of(Fingerprint(*hash), alert.starts_at).is_some_and(same)
+                !known.of(*hash, alert.starts_at).is_some_and(same)
             });
             new.map(|(hash, alert)| Acknowledgement {
-                fingerprint: Fingerprint(*hash).to_string(),
+                fingerprint: hash.to_string(),
                 labels: alert.labels.to_map(),
                 owner: order.by.clone(),
                 note: String::new(),

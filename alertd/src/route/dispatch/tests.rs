@@ -35,10 +35,10 @@ fn at(seconds: i64) -> Timestamp {
 fn alert(pairs: &[(&str, &str)], starts: i64, ends: i64) -> Alert {
     Alert {
         labels: Labels::from_pairs(pairs.iter().copied()),
-        annotations: BTreeMap::new(),
+        annotations: Arc::default(),
         starts_at: at(starts),
         ends_at: at(ends),
-        generator_url: String::new(),
+        generator_url: Arc::default(),
     }
 }
 
@@ -430,7 +430,7 @@ fn programs_are_told_of_every_alert_and_people_of_so_many_that_fire_first() {
     let (silences, acknowledged) = (Silences::default(), Acknowledgements::default());
     let said = Said { silences: &silences, acknowledged: &acknowledged };
     let due = dispatcher.due(said, at(10)).remove(0);
-    let told = (0..1500).map(|n| one(n, 0).fingerprint().to_string());
+    let told = (0..1500).map(|n| one(n, 0).fingerprint());
     for lane in due.lanes().collect::<Vec<_>>() {
         let entry = LogEntry {
             lane: lane.clone(),

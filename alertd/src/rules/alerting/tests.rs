@@ -1,5 +1,7 @@
 //! The rows of an alert's life, one evaluation a row.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -10,7 +12,11 @@ fn minute(at: i64) -> Timestamp {
 
 fn seen(value: f64) -> Option<Seen> {
     let annotations = BTreeMap::from([("value".to_owned(), value.to_string())]);
-    Some(Seen { labels: Labels::from_pairs([("alertname", "A")]), annotations, value })
+    Some(Seen {
+        labels: Labels::from_pairs([("alertname", "A")]),
+        annotations: annotations.into(),
+        value,
+    })
 }
 
 /// Runs evaluations a minute apart; `1` yields the element, `0` does not. The states in letters:

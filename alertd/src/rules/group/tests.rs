@@ -256,7 +256,7 @@ fn what_is_told_and_when() {
     bench.evaluate(1320);
     assert!(bench.told.is_empty());
     bench.evaluate(1380);
-    assert_eq!(bench.told[0].generator_url, url);
+    assert_eq!(&*bench.told[0].generator_url, url);
     assert_eq!(bench.told[0].labels.get("site"), Some("north"));
     assert_eq!(bench.told[0].starts_at, at(1380));
 }

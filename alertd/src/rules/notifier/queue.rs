@@ -99,10 +99,10 @@ mod tests {
     fn waiting(name: &str, ends_at: i64, now: i64) -> Waiting {
         let alert = Alert {
             labels: Labels::from_pairs([("alertname", name)]),
-            annotations: BTreeMap::new(),
+            annotations: Arc::default(),
             starts_at: Timestamp(0),
             ends_at: Timestamp(ends_at),
-            generator_url: String::new(),
+            generator_url: Arc::default(),
         };
         Waiting::new(Arc::new(alert), Timestamp(now))
     }

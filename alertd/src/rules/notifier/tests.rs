@@ -63,10 +63,10 @@ fn alert(name: &str) -> Alert {
     let now = clock::now();
     Alert {
         labels: Labels::from_pairs([("alertname", name), ("replica", "one")]),
-        annotations: BTreeMap::from([("summary".to_owned(), "a \"b\"\n".to_owned())]),
+        annotations: BTreeMap::from([("summary".to_owned(), "a \"b\"\n".to_owned())]).into(),
         starts_at: now,
         ends_at: now.plus(Duration::from_secs(240)),
-        generator_url: "http://x/graph".to_owned(),
+        generator_url: "http://x/graph".into(),
     }
 }
 

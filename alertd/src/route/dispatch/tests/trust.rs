@@ -42,7 +42,7 @@ async fn a_flapping_alert_is_told_once_until_it_is_calm() {
     let a = [("alertname", "A"), ("host", "1")];
     let held = || {
         let mut held = alert(&a, 0, 99_999);
-        held.annotations.insert(FLAPPING.to_owned(), "since then".to_owned());
+        Arc::make_mut(&mut held.annotations).insert(FLAPPING.to_owned(), "since then".to_owned());
         held
     };
     bench.take(vec![held()], 0);
