@@ -1,12 +1,30 @@
 #!/usr/bin/env bash
-# Prints the figures of BENCHMARKS.md, one table per topic; `make bench` builds what it measures.
+# Prints the figures of BENCHMARKS.md, one table per topic: those that are named, or all; `make bench`
+# builds what they measure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-echo "## Exporter: one scrape of a host"
-cargo run --quiet --locked -p pitcrew-tests --bin bench-exporter
-echo "## Queues in Redis beside prometheus-redis-exporter"
-cargo run --quiet --locked -p pitcrew-tests --bin bench-redis
-echo "## The metrics engine beside Prometheus"
-cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine
-echo "## Alerts beside Prometheus and Alertmanager"
-cargo run --quiet --release --locked -p pitcrew-tests --bin bench-alerts
+
+exporter() {
+    echo "## Exporter: one scrape of a host"
+    cargo run --quiet --locked -p pitcrew-tests --bin bench-exporter
+}
+redis() {
+    echo "## Queues in Redis beside prometheus-redis-exporter"
+    cargo run --quiet --locked -p pitcrew-tests --bin bench-redis
+}
+engine() {
+    echo "## The metrics engine beside Prometheus"
+    cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine
+}
+alerts() {
+    echo "## Alerts beside Prometheus and Alertmanager"
+    cargo run --quiet --release --locked -p pitcrew-tests --bin bench-alerts
+}
+
+[ $# -gt 0 ] || set -- exporter redis engine alerts
+for topic in "$@"; do
+    case "$topic" in
+    exporter | redis | engine | alerts) "$topic" ;;
+    *) echo "no topic of that name: $topic" >&2; exit 2 ;;
+    esac
+done

@@ -29,11 +29,14 @@ async fn main() -> Result<()> {
     let unknown = asked.iter().find(|part| !PARTS.contains(&part.as_str()));
     ensure!(unknown.is_none(), "{unknown:?} is none of {PARTS:?}");
     let folder = tempfile::tempdir_in(pitcrew_tests::programs::workspace().join("target"))?;
+    let mut failed = Vec::new();
     for part in PARTS {
         if asked.is_empty() || asked.iter().any(|one| one == part) {
-            run(part, &folder.path().join(part)).await?;
+            let ended = run(part, &folder.path().join(part)).await;
+            failed.extend(ended.err().map(|error| format!("{part}: {error:#}")));
         }
     }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 
