@@ -84,7 +84,7 @@ impl Problem {
             ErrorKind::Io => Problem::Closed(text),
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Problem::Protocol(text),
             _ => match error.code() {
-                Some(code) => of_code(code, text.clone()).unwrap_or_else(|| Problem::Refused(text)),
+                Some(code) => of_code(code, text.clone()).unwrap_or(Problem::Refused(text)),
                 None => Problem::Refused(text),
             },
         }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use redis::Value;
+use redis::{Pipeline, Value};
 
 use super::config::Server;
 use super::connect::Session;
@@ -86,11 +86,14 @@ pub(super) struct Seen {
     pub(super) last: f64,
 }
 
+/// A stream and a group of it.
+type Key = (String, String);
+
 /// What is remembered between two looks.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     found: Found,
-    groups: HashMap<(String, String), Kept>,
+    groups: HashMap<Key, Kept>,
     firsts: HashMap<String, (u64, f64, Option<Id>)>,
 }
 
@@ -105,6 +108,8 @@ struct Kept {
     /// When `detail.next` and `detail.ends` were asked for.
     next_asked: f64,
     ends_asked: f64,
+    /// Why some of it cannot be read.
+    refused: Option<&'static str>,
     detail: Detail,
 }
 
@@ -231,15 +236,75 @@ async fn second_round(
     server: &Server,
     session: &mut Session,
     memory: &mut Memory,
-    before: HashMap<(String, String), Kept>,
+    before: HashMap<Key, Kept>,
     shot: &mut Snapshot,
     now: f64,
-) -> Result<HashMap<(String, String), Kept>, Problem> {
+) -> Result<HashMap<Key, Kept>, Problem> {
+    let (pipe, asks, mut known) = due(server, memory, &before, shot, now);
+    let replies = session.ask(&pipe).await?;
+    for (ask, reply) in asks.iter().zip(&replies) {
+        let (at, nth) = match ask {
+            Ask::Link => {
+                let state = list(reply).and_then(|role| text(role.get(3)?));
+                shot.link_up = state.map(|state| state == "connected");
+                continue;
+            }
+            Ask::First(at) => (*at, None),
+            Ask::Consumers(at, nth) | Ask::Pending(at, nth) | Ask::Next(at, nth) => {
+                (*at, Some(*nth))
+            }
+        };
+        let stream = &mut shot.streams[at];
+        let refused = match reply {
+            // The group went since the first round trip: the next look tells.
+            Value::ServerError(error) if error.code() == "NOGROUP" => continue,
+            Value::ServerError(error) => Some(reason(error)),
+            _ => None,
+        };
+        let odd = || Problem::Protocol(format!("details of {} are none", stream.name));
+        let Some(nth) = nth else {
+            match refused {
+                Some(reason) => shot.unreadable.push((stream.name.clone(), reason)),
+                None => {
+                    stream.first = reply::only_id(reply).ok_or_else(odd)?;
+                    let first = (stream.depth, now, stream.first);
+                    memory.firsts.insert(stream.name.clone(), first);
+                }
+            }
+            continue;
+        };
+        let key = (stream.name.clone(), stream.groups[nth].row.name.clone());
+        let Some(kept) = known.get_mut(&key) else { continue };
+        match ask {
+            _ if refused.is_some() => kept.refused = refused,
+            Ask::Consumers(..) => {
+                let consumers = reply::consumers(reply).ok_or_else(odd)?;
+                kept.heard(&consumers, server, shot.now);
+            }
+            Ask::Pending(..) => kept.waiting(&reply::pending(reply).ok_or_else(odd)?, shot.now),
+            _ => kept.detail.next = Some(reply::only_id(reply).ok_or_else(odd)?),
+        }
+    }
+    for ((stream, _), kept) in &known {
+        let problem = kept.refused.map(|reason| (stream.clone(), reason));
+        shot.unreadable.extend(problem.filter(|problem| !shot.unreadable.contains(problem)));
+    }
+    let there: Vec<&str> = shot.streams.iter().map(|stream| stream.name.as_str()).collect();
+    memory.firsts.retain(|name, _| there.contains(&name.as_str()));
+    Ok(known)
+}
+
+/// The commands of the second round trip, what each is about, and what needs none of them.
+fn due(
+    server: &Server,
+    memory: &Memory,
+    before: &HashMap<Key, Kept>,
+    shot: &mut Snapshot,
+    now: f64,
+) -> (Pipeline, Vec<Ask>, HashMap<Key, Kept>) {
     let refresh = server.refresh.as_secs_f64();
-    let mut pipe = redis::pipe();
-    let mut asks = Vec::new();
+    let (mut pipe, mut asks, mut crowds) = (redis::pipe(), Vec::new(), 0);
     let mut known = HashMap::with_capacity(before.len());
-    let mut crowds = 0;
     for (at, Stream { name, depth, groups, first, .. }) in shot.streams.iter_mut().enumerate() {
         if groups.is_empty() && *depth > 0 {
             match memory.firsts.get(name) {
@@ -253,6 +318,8 @@ async fn second_round(
         for (nth, Group { row, .. }) in groups.iter().enumerate() {
             let key = (name.clone(), row.name.clone());
             let kept = before.get(&key);
+            let crowd = row.consumers > server.max_consumers as u64;
+            crowds += if crowd { row.consumers } else { 0 };
             if let Some(kept) = kept.filter(|kept| !kept.is_due(row, *depth, refresh, now)) {
                 known.insert(key, kept.clone());
                 continue;
@@ -265,9 +332,7 @@ async fn second_round(
             }
             if row.consumers == 0 {
                 new.detail.consumers = Some(Vec::new());
-            } else if row.consumers > server.max_consumers as u64 {
-                crowds += row.consumers;
-            } else {
+            } else if !crowd {
                 pipe.cmd("XINFO").arg("CONSUMERS").arg(&*name).arg(&row.name);
                 asks.push(Ask::Consumers(at, nth));
             }
@@ -294,61 +359,12 @@ async fn second_round(
         pipe.cmd("ROLE");
         asks.push(Ask::Link);
     }
-    let replies = session.ask(&pipe).await?;
-    for (ask, reply) in asks.iter().zip(&replies) {
-        let refused = match reply {
-            // The group went since the first round trip: the next look tells.
-            Value::ServerError(error) if error.code() == "NOGROUP" => continue,
-            Value::ServerError(error) => Some(reason(error)),
-            _ => None,
-        };
-        let (at, nth) = match ask {
-            Ask::Link => {
-                let state = list(reply).and_then(|role| text(role.get(3)?));
-                shot.link_up = state.map(|state| state == "connected");
-                continue;
-            }
-            Ask::First(at) => (*at, None),
-            Ask::Consumers(at, nth) | Ask::Pending(at, nth) | Ask::Next(at, nth) => {
-                (*at, Some(*nth))
-            }
-        };
-        let stream = &mut shot.streams[at];
-        if let Some(reason) = refused {
-            let problem = (stream.name.clone(), reason);
-            if !shot.unreadable.contains(&problem) {
-                shot.unreadable.push(problem);
-            }
-            continue;
-        }
-        let odd = || Problem::Protocol(format!("details of {} are none", stream.name));
-        let Some(nth) = nth else {
-            stream.first = reply::only_id(reply).ok_or_else(odd)?;
-            memory.firsts.insert(stream.name.clone(), (stream.depth, now, stream.first));
-            continue;
-        };
-        let key = (stream.name.clone(), stream.groups[nth].row.name.clone());
-        let Some(kept) = known.get_mut(&key) else { continue };
-        match ask {
-            Ask::Consumers(..) => {
-                let consumers = reply::consumers(reply).ok_or_else(odd)?;
-                kept.heard(&consumers, server, shot.now);
-            }
-            Ask::Pending(..) => kept.waiting(&reply::pending(reply).ok_or_else(odd)?, shot.now),
-            _ => kept.detail.next = Some(reply::only_id(reply).ok_or_else(odd)?),
-        }
-    }
-    let there: Vec<&str> = shot.streams.iter().map(|stream| stream.name.as_str()).collect();
-    memory.firsts.retain(|name, _| there.contains(&name.as_str()));
-    Ok(known)
+    (pipe, asks, known)
 }
 
 /// Asks for the first and last entry of streams with a group that waits and whose lag Redis does
 /// not know.
-async fn ends(
-    session: &mut Session,
-    known: &mut HashMap<(String, String), Kept>,
-) -> Result<(), Problem> {
+async fn ends(session: &mut Session, known: &mut HashMap<Key, Kept>) -> Result<(), Problem> {
     let mut pipe = redis::pipe();
     let mut asked: Vec<&str> = Vec::new();
     for ((stream, _), Kept { row, detail, .. }) in known.iter() {
@@ -388,7 +404,16 @@ impl Kept {
     fn new(row: &Row, depth: u64, now: f64) -> Kept {
         let (row, detail) = (row.clone(), Detail::default());
         let crossing = f64::INFINITY;
-        Kept { row, depth, asked: now, crossing, next_asked: now, ends_asked: now, detail }
+        Kept {
+            row,
+            depth,
+            asked: now,
+            crossing,
+            next_asked: now,
+            ends_asked: now,
+            refused: None,
+            detail,
+        }
     }
 
     /// Whether something may have changed: the row (the length tells of new entries where the lag
