@@ -24,6 +24,7 @@ mod find;
 mod pattern;
 mod problem;
 mod reply;
+mod snapshot;
 mod survey;
 
 pub use agents::{AgentEvents, Fields, Words};
@@ -32,7 +33,8 @@ pub use config::{Sentinel, Server, Settings, Tls};
 use connect::Session;
 use families::Counters;
 use problem::Problem;
-use survey::{Memory, Snapshot};
+use snapshot::Snapshot;
+use survey::Memory;
 
 /// Everything that a server may tell.
 pub(super) const DESCS: &[Desc] = &joined();

@@ -170,11 +170,15 @@ async fn too_much_is_left_out_and_counted() {
     let name = "s99".repeat(100);
     let _: () = ask(&mut client, &format!("XGROUP CREATE {name} g $ MKSTREAM")).await;
     let exporter = Exporter::new(&format!(
-        "{{ name: r, url: '{}', streams: ['s*'], max_queues: 10, max_groups: 12, max_consumers: 2, \
-         per_consumer: true }}",
+        "{{ name: r, url: '{}', streams: ['s*', s00], max_queues: 10, max_groups: 12, max_consumers: 2, \
+         per_consumer: true, groups: {{ s00: [g19, g20] }} }}",
         redis.url()
     ));
     let page = exporter.page().await;
+    page.has(&[
+        (r#"queue_group_present{server="r",queue="s00",group="g19"}"#, 1.0),
+        (r#"queue_group_present{server="r",queue="s00",group="g20"}"#, 0.0),
+    ]);
     let series = |name: &str| page.queues().lines().filter(|line| line.starts_with(name)).count();
     assert_eq!((series("queue_depth"), series("queue_group_pending{")), (10, 12));
     // Three consumers are more than a group may have, and are not even asked for.

@@ -3,7 +3,7 @@
 //! Left out is what only `XINFO STREAM` tells: it brings the bodies of two entries along.
 
 use super::config::{Server, target};
-use super::survey::{Group, Seen, Snapshot};
+use super::snapshot::{Group, Seen, Snapshot};
 use crate::metric::{Desc, Families};
 
 const STREAM: &[&str] = &["db", "stream"];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::config::Server;
 use super::problem::STATES;
-use super::survey::{Detail, Group, Seen, Snapshot, Stream};
+use super::snapshot::{Detail, Group, Seen, Snapshot, Stream};
 use crate::metric::{Desc, Families};
 
 const UP: Desc = Desc::gauge(
@@ -161,6 +161,19 @@ pub(super) const DESCS: [Desc; 25] = [
     LEFT_OUT,
 ];
 
+type Figure = fn(&Stream, &Group) -> Option<f64>;
+
+/// What a group has one number of, if it is known.
+const FIGURES: [(&Desc, Figure); 7] = [
+    (&LAG, |_, group| group.row.lag.map(|lag| lag as f64)),
+    (&ESTIMATE, |stream, group| group.estimate(stream.depth)),
+    (&PENDING, |_, group| Some(group.row.pending as f64)),
+    (&OLDEST_UNDELIVERED, |_, group| group.detail.next.flatten()?.seconds()),
+    (&OLDEST_PENDING, |_, group| group.detail.oldest_pending?.seconds()),
+    (&OLDEST_DELIVERY, |_, group| group.detail.oldest_delivery),
+    (&DELIVERIES, |_, group| group.detail.deliveries.map(|count| count as f64)),
+];
+
 /// What counts on from page to page.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -219,22 +232,18 @@ pub(super) fn queues(
         if let Some(at) = first.and_then(|id| id.seconds()) {
             out.add(&OLDEST_ENTRY, &[label, name], at);
         }
-        for wanted in server.groups.get(name).into_iter().flatten() {
-            let there = groups.iter().any(|group| group.row.name == *wanted);
-            out.add(&GROUP_PRESENT, &[label, name, wanted], f64::from(u8::from(there)));
+    }
+    for (queue, group, there) in &shot.wanted {
+        out.add(&GROUP_PRESENT, &[label, queue, group], f64::from(u8::from(*there)));
+    }
+    for (desc, figure) in FIGURES {
+        for stream in &shot.streams {
+            for group in &stream.groups {
+                if let Some(value) = figure(stream, group) {
+                    out.add(desc, &[label, &stream.name, &group.row.name], value);
+                }
+            }
         }
-    }
-    for queue in &shot.missing {
-        for wanted in server.groups.get(queue).into_iter().flatten() {
-            out.add(&GROUP_PRESENT, &[label, queue, wanted], 0.0);
-        }
-    }
-    // Family by family: a page keeps the samples of each together.
-    for desc in [&LAG, &ESTIMATE, &PENDING, &OLDEST_UNDELIVERED, &OLDEST_PENDING] {
-        each_group(shot, |stream, group| figure(desc, stream, group), label, desc, out);
-    }
-    for desc in [&OLDEST_DELIVERY, &DELIVERIES] {
-        each_group(shot, |stream, group| figure(desc, stream, group), label, desc, out);
     }
     consumers(label, server, shot, counters, out);
     if server.redis_exporter_names {
@@ -261,35 +270,6 @@ fn lengths(label: &str, server: &Server, shot: &Snapshot, out: &mut Families) {
             true => out.add(&DEAD_LETTERS, &[label, queue], 0.0),
             false => out.add(&PRESENT, &[label, queue], 0.0),
         }
-    }
-}
-
-fn each_group(
-    shot: &Snapshot,
-    value: impl Fn(&Stream, &Group) -> Option<f64>,
-    label: &str,
-    desc: &Desc,
-    out: &mut Families,
-) {
-    for stream in &shot.streams {
-        for group in &stream.groups {
-            if let Some(value) = value(stream, group) {
-                out.add(desc, &[label, &stream.name, &group.row.name], value);
-            }
-        }
-    }
-}
-
-fn figure(desc: &Desc, stream: &Stream, group: &Group) -> Option<f64> {
-    let Group { row, detail } = group;
-    match desc.name {
-        name if name == LAG.name => row.lag.map(|lag| lag as f64),
-        name if name == ESTIMATE.name => group.estimate(stream.depth),
-        name if name == PENDING.name => Some(row.pending as f64),
-        name if name == OLDEST_UNDELIVERED.name => detail.next.flatten()?.seconds(),
-        name if name == OLDEST_PENDING.name => detail.oldest_pending?.seconds(),
-        name if name == OLDEST_DELIVERY.name => detail.oldest_delivery,
-        _ => detail.deliveries.map(|count| count as f64),
     }
 }
 

@@ -15,76 +15,13 @@ use super::connect::Session;
 use super::find::{Found, Kind, Queue};
 use super::problem::{Problem, reason};
 use super::reply::{self, Id, Row, list, number, text};
+use super::snapshot::{Detail, Group, Seen, Snapshot, Stream};
 
 /// How many of a group's oldest pending entries are looked at.
-pub(super) const OLDEST: usize = 32;
+const OLDEST: usize = 32;
 
 /// Seconds for which the ends of a stream are good enough for an estimate.
 const ENDS_FOR: f64 = 60.0;
-
-/// What one look gave.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot {
-    pub(super) version: Option<String>,
-    pub(super) mode: Option<String>,
-    pub(super) role: Option<String>,
-    /// Of a replica: whether it hears from its primary.
-    pub(super) link_up: Option<bool>,
-    /// Its clock minus ours, in seconds.
-    pub(super) skew: Option<f64>,
-    /// Its own time, in unixtime; ours, if it does not tell.
-    pub(super) now: f64,
-    pub(super) streams: Vec<Stream>,
-    /// Lists with their lengths.
-    pub(super) lists: Vec<(String, u64)>,
-    /// Streams that the configuration names and that are not there.
-    pub(super) missing: Vec<String>,
-    /// Keys and patterns that cannot be read, and why.
-    pub(super) unreadable: Vec<(String, &'static str)>,
-    pub(super) patterns: Vec<(String, usize)>,
-    /// What was left out because there is too much of it, or its name cannot be a label.
-    pub(super) left_out: Vec<(&'static str, u64)>,
-}
-
-#[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) name: String,
-    pub(super) named: bool,
-    pub(super) depth: u64,
-    pub(super) groups: Vec<Group>,
-    /// The first entry, of a stream without groups.
-    pub(super) first: Option<Id>,
-}
-
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) row: Row,
-    pub(super) detail: Detail,
-}
-
-/// What is not in a group's row. `None` is unknown throughout.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Detail {
-    pub(super) consumers: Option<Vec<Seen>>,
-    /// Of the oldest pending entries: the first one's id, …
-    pub(super) oldest_pending: Option<Id>,
-    /// … when the one was delivered that waits longest since, in the server's time, …
-    pub(super) oldest_delivery: Option<f64>,
-    /// … and the most deliveries of one.
-    pub(super) deliveries: Option<u64>,
-    /// The first entry that nobody got; the inner `None`: there is none.
-    pub(super) next: Option<Option<Id>>,
-    /// The first and last entry of the stream, where Redis does not know the lag.
-    pub(super) ends: Option<(Id, Id)>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Seen {
-    pub(super) name: String,
-    pub(super) pending: u64,
-    /// When it last asked for entries or claimed some, in the server's time.
-    pub(super) last: f64,
-}
 
 /// A stream and a group of it.
 type Key = (String, String);
@@ -203,6 +140,7 @@ async fn first_round(
             (None, (depth, Some(groups))) => {
                 let depth = number(depth).ok_or_else(odd)?;
                 let (mut rows, unusable) = reply::rows(groups).ok_or_else(odd)?;
+                wanted(name, &rows, server, shot);
                 left_out += unusable + rows.len().saturating_sub(room) as u64;
                 rows.truncate(room);
                 room -= rows.len();
@@ -213,6 +151,7 @@ async fn first_round(
             (Some(error), _) if error.details().is_some_and(|text| text == "no such key") => {
                 if *named {
                     shot.missing.push(name.clone());
+                    wanted(name, &[], server, shot);
                 }
             }
             (Some(error), _) => {
@@ -228,6 +167,14 @@ async fn first_round(
             Err(Problem::Permission(text))
         }
         _ => Ok(()),
+    }
+}
+
+/// Looks for the groups that have to be there, before any is left out.
+fn wanted(stream: &str, rows: &[Row], server: &Server, shot: &mut Snapshot) {
+    for group in server.groups.get(stream).into_iter().flatten() {
+        let there = rows.iter().any(|row| row.name == *group);
+        shot.wanted.push((stream.to_owned(), group.clone(), there));
     }
 }
 
@@ -453,31 +400,6 @@ impl Kept {
         let longest = pending.iter().map(|entry| entry.idle).max();
         self.detail.oldest_delivery = longest.map(|idle| now - idle.as_secs_f64());
         self.detail.deliveries = pending.iter().map(|entry| entry.deliveries).max();
-    }
-}
-
-impl Group {
-    /// Entries that nobody got yet: Redis' own lag, never more than are there; where Redis does
-    /// not know it, exact if it is nothing or everything, else reckoned from the ids as if entries
-    /// had come evenly.
-    pub(super) fn estimate(&self, depth: u64) -> Option<f64> {
-        let depth = depth as f64;
-        let Detail { next, ends, .. } = &self.detail;
-        match (self.row.lag, next, ends) {
-            (Some(lag), _, _) => Some((lag as f64).min(depth)),
-            (None, Some(None), _) => Some(0.0),
-            (None, Some(Some(_)), Some((first, last))) => {
-                let delivered = self.row.last_delivered;
-                if delivered < *first {
-                    return Some(depth);
-                }
-                let span = last.ms.saturating_sub(first.ms) as f64;
-                let left = last.ms.saturating_sub(delivered.ms) as f64;
-                let share = if span > 0.0 { left / span } else { 0.5 };
-                Some((depth * share).round().min(depth - 1.0).max(1.0))
-            }
-            _ => None,
-        }
     }
 }
 

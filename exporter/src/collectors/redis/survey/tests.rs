@@ -1,4 +1,4 @@
-//! Estimates, what is asked for again, and pending entries.
+//! What is asked for again, and pending entries.
 
 use std::time::Duration;
 
@@ -16,26 +16,6 @@ fn row(lag: Option<u64>) -> Row {
         last_delivered: id(2_000),
         entries_read: None,
         lag,
-    }
-}
-
-#[test]
-fn the_lag_that_redis_does_not_know_is_reckoned_and_bounded() {
-    let ends = Some((id(1_000), id(5_000)));
-    for (lag, next, ends, depth, want) in [
-        (Some(7), None, None, 10, Some(7.0)),
-        // Trimmed away before anybody got it: Redis counts on.
-        (Some(7), None, None, 3, Some(3.0)),
-        (None, Some(None), None, 10, Some(0.0)),
-        (None, Some(Some(id(2_001))), ends, 100, Some(75.0)),
-        (None, Some(Some(id(3_000))), Some((id(3_000), id(5_000))), 100, Some(100.0)),
-        (None, Some(Some(id(2_000))), Some((id(2_000), id(2_000))), 100, Some(50.0)),
-        (None, Some(Some(id(4_999))), Some((id(0), id(2_000))), 100, Some(1.0)),
-        (None, None, None, 10, None),
-    ] {
-        let detail = Detail { next, ends, ..Detail::default() };
-        let group = Group { row: row(lag), detail };
-        assert_eq!(group.estimate(depth), want, "{lag:?} {next:?} {ends:?}");
     }
 }
 
