@@ -27,6 +27,7 @@ sweep: peers programs ## the long form of the crash tests and of random queries
 	PITCREW_SWEEP=200 $(CARGO) test --locked -p pitcrew-tests --test it crash -- --nocapture
 	PITCREW_SWEEP=500 $(CARGO) test --locked -p pitcrew-tests --test it kills -- --nocapture
 	PITCREW_SWEEP=300 $(CARGO) test --locked -p pitcrew-tests --test it storm::killed -- --nocapture
+	PITCREW_SWEEP=100 $(CARGO) test --locked -p pitcrew-tests --test it webhooks::kills -- --nocapture
 	PITCREW_DIFFERENTIAL=$$RANDOM,$$RANDOM,25000 \
 		$(CARGO) test --locked -p pitcrew-tests --test it differential -- --nocapture
 

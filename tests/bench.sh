@@ -12,6 +12,10 @@ redis() {
     echo "## Queues in Redis beside prometheus-redis-exporter"
     cargo run --quiet --locked -p pitcrew-tests --bin bench-redis
 }
+webhooks() {
+    echo "## Webhooks taken, and what they told restored"
+    cargo run --quiet --release --locked -p pitcrew-tests --bin bench-webhooks
+}
 engine() {
     echo "## The metrics engine beside Prometheus"
     cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine
@@ -21,10 +25,10 @@ alerts() {
     cargo run --quiet --release --locked -p pitcrew-tests --bin bench-alerts
 }
 
-[ $# -gt 0 ] || set -- exporter redis engine alerts
+[ $# -gt 0 ] || set -- exporter redis webhooks engine alerts
 for topic in "$@"; do
     case "$topic" in
-    exporter | redis | engine | alerts) "$topic" ;;
+    exporter | redis | webhooks | engine | alerts) "$topic" ;;
     *) echo "no topic of that name: $topic" >&2; exit 2 ;;
     esac
 done

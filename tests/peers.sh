@@ -11,6 +11,7 @@ mail="python3-aiosmtpd python3-attr python3-public"
 openapi=@octokit/openapi@23.0.2
 slack_types=@slack/types@3.2.0
 typescript=typescript@5.9.3
+webhooks_examples=@octokit/webhooks-examples@7.6.1
 webhooks_schemas=@octokit/webhooks-schemas@7.6.1
 
 need() { # need PROGRAM: what provides it
@@ -95,6 +96,7 @@ npm_package() { # npm_package NAME PACKAGE: its files, as they are published, in
 }
 npm_package slack-types "$slack_types"
 npm_package typescript "$typescript"
+npm_package webhooks-examples "$webhooks_examples"
 npm_package webhooks-schemas "$webhooks_schemas"
 
 for program in prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter; do

@@ -18,6 +18,8 @@ mod query;
 mod remote_write;
 #[path = "../fuzz/checks/store_files.rs"]
 mod store_files;
+#[path = "../fuzz/checks/webhook.rs"]
+mod webhook;
 
 type Check = fn(&[u8]);
 
@@ -25,11 +27,12 @@ type Check = fn(&[u8]);
 const CHECKS: &[(&str, usize, Check)] = &[
     ("chunk", 1000, chunk::check),
     ("exposition", 1000, exposition::check),
-    // These and the last one write files, or parse slowly without optimisation.
+    // These and `store_files` write files, or parse slowly without optimisation.
     ("log_replay", 50, log_replay::check),
     ("query", 100, query::check),
     ("remote_write", 1000, remote_write::check),
     ("store_files", 10, store_files::check),
+    ("webhook", 1000, webhook::check),
 ];
 
 #[test]

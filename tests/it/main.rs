@@ -36,3 +36,4 @@ mod source;
 mod storm;
 mod tidy;
 mod up;
+mod webhooks;

@@ -4,6 +4,7 @@
 
 pub mod alertmanager;
 pub mod certificates;
+pub mod deliveries;
 pub mod demo;
 pub mod differential;
 pub mod fake_github;

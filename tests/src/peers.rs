@@ -75,6 +75,11 @@ pub fn webhook_schemas() -> PathBuf {
     present(root().join("webhooks-schemas/schema.json"))
 }
 
+/// Webhooks as GitHub has sent them, published as `@octokit/webhooks-examples`.
+pub fn webhook_examples() -> PathBuf {
+    present(root().join("webhooks-examples/api.github.com/index.json"))
+}
+
 /// Where Python finds Debian's mail server.
 pub fn mail() -> PathBuf {
     present(root().join("mail"))

@@ -17,10 +17,12 @@ use crate::workflows::log::{Entry, Log, LogError};
 const BATCH: usize = 256;
 /// Longest sleep without orders.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often the state lets go of what is old.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-/// So many events, and they are replaced by a snapshot.
-const SNAPSHOT_AFTER: usize = 20_000;
+/// How often the state takes what it held back, and lets go of what is old.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// So many events, and they are replaced by a snapshot, if they are not much smaller than that.
+const SNAPSHOT_AFTER: usize = 2000;
+/// Of one event in the log, on average.
+const EVENT_BYTES: usize = 500;
 /// The same for fewer, after this time.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(3600);
 /// Until a snapshot that failed is tried again.
@@ -46,6 +48,7 @@ pub(super) struct Writer {
     /// When a snapshot was last taken or tried.
     snapshot: Instant,
     snapshot_failed: bool,
+    snapshot_bytes: usize,
     /// Whether the last transaction failed, so that an outage is told once.
     failing: bool,
     /// Tells of a panic.
@@ -62,6 +65,7 @@ impl Writer {
             expired: now,
             snapshot: now,
             snapshot_failed: false,
+            snapshot_bytes: 0,
             failing: false,
             broken,
         };
@@ -185,9 +189,11 @@ impl Writer {
             self.shared.change().state.expire(clock::unix_seconds());
         }
         let since = now.duration_since(self.snapshot);
+        // So writing snapshots costs no more than writing events.
+        let enough = SNAPSHOT_AFTER.max(self.snapshot_bytes / EVENT_BYTES);
         let due = match self.snapshot_failed {
             true => since >= SNAPSHOT_RETRY,
-            false => self.events >= SNAPSHOT_AFTER || since >= SNAPSHOT_EVERY,
+            false => self.events >= enough || since >= SNAPSHOT_EVERY,
         };
         if due && self.events > 0 {
             self.snapshot = now;
@@ -201,7 +207,10 @@ impl Writer {
         let state = serde_json::to_string(&self.shared.look().state);
         self.snapshot_failed = true;
         let replaced = match &state {
-            Ok(state) => self.log.replace(state, clock::unix_seconds()),
+            Ok(state) => {
+                self.snapshot_bytes = state.len();
+                self.log.replace(state, clock::unix_seconds())
+            }
             Err(error) => {
                 error!(%error, "the workflows' state cannot be written as a snapshot");
                 return;
