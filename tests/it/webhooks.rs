@@ -120,6 +120,26 @@ async fn a_reload_takes_a_new_secret_and_shuts_and_opens_the_door() {
 }
 
 #[tokio::test]
+async fn one_file_is_enough_for_both_programs() {
+    let stage = Stage::new();
+    let text = "{ data_dir: data, github: { webhook_secret_file: secret, budget_share: 0.5 } }";
+    stage.write("alertd.yaml", text);
+    let file = stage.path("alertd.yaml");
+    let arguments = ["up", "--config", file.to_str().unwrap(), "--listen", &stage.address];
+    let alertd = programs::alertd();
+    let live = Live::ready(&alertd, &arguments, &stage.address, stage.folder.path()).await;
+    let printed = live.printed();
+    let exporter = printed.lines().find_map(|line| line.trim().strip_prefix("exporter "));
+    let url = exporter.and_then(|rest| rest.split("/metrics").next()).unwrap().trim();
+    let hook = Hook::new(url, SECRET);
+    let body = job(1, "completed", clock::unix_seconds());
+    assert_eq!(hook.send("workflow_job", "a", &body).await, Some(202), "{printed}");
+    let page = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
+    assert!(page.lines().any(|line| line.starts_with(ENDED) && line.ends_with(" 1")), "{page}");
+    assert!(stage.path("data/exporter/workflows.db").exists());
+}
+
+#[tokio::test]
 async fn check_tells_what_keeps_webhooks_from_being_taken() {
     let stage = Stage::new();
     let check = async || {

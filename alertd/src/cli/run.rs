@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::app::{self, App, Source, Start};
 use crate::config::Overrides;
@@ -48,9 +49,11 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     app::log("info")?;
     let start = Start { insecure_listen: args.insecure_listen, ..Start::default() };
-    App::open(Source::File(args.config, args.overrides), start)
-        .await?
-        .run(CancellationToken::new())
-        .await?;
+    let app = App::open(Source::File(args.config, args.overrides), start).await?;
+    let github = app.loaded().config.github.as_ref();
+    if github.is_some_and(|it| it.webhook_secret_file.is_some() || !it.scopes.is_empty()) {
+        warn!("github.webhook_secret_file and github.scopes are the exporter's; `up` runs it too");
+    }
+    app.run(CancellationToken::new()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `up`: exporter and alertd in one process, on this host, without configuration.
+//! `up`: exporter and alertd in one process, on this host, without configuration or with one file.
 #![expect(clippy::print_stdout, reason = "a command line prints")]
 
 use std::path::{Path, PathBuf};
@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use pitcrew_exporter::config::{self as exporter, state_dir};
-use pitcrew_exporter::config::{duration, yaml};
+use pitcrew_exporter::config::{self as exporter, duration, state_dir, yaml};
 use pitcrew_exporter::server::{self, Bound, WebConfig};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::UP;
 use crate::api::masked;
 use crate::app::{self, App, Source, Start};
-use crate::config::{Config, DEFAULT_LISTEN, Loaded};
+use crate::config::{self, Config, DEFAULT_LISTEN, Loaded, Overrides};
 use crate::route::config::Notifications;
 use crate::rules;
 use crate::scrape::config::{ScrapeConfig, Settings};
@@ -27,10 +26,14 @@ const BUILT_IN: &str = "built-in configuration";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Address and port of the page and the API
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN, env = "PITCREW_LISTEN")]
-    listen: String,
-    /// Where state is kept; default: pitcrew in $XDG_STATE_HOME or ~/.local/state
+    /// alertd.yaml in place of the built-in configuration; `github` in it may have the exporter's keys
+    /// too (webhook_secret_file, scopes), and `scrape_configs` should name the exporter
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port of the page and the API; default: the file's, or 127.0.0.1:9611
+    #[arg(long, value_name = "ADDR", env = "PITCREW_LISTEN")]
+    listen: Option<String>,
+    /// Where state is kept; default: the file's, or pitcrew in $XDG_STATE_HOME or ~/.local/state
     #[arg(long, value_name = "DIR", env = "PITCREW_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Listen beyond loopback without TLS and authentication
@@ -40,24 +43,44 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     app::log("warn")?;
-    let data_dir = args.data_dir.or_else(|| state_dir(UP));
-    let data_dir = data_dir.context("no HOME to keep state in: say --data-dir DIR")?;
     let bound = exporter_address().await?;
     let exporter_url = bound.local_addr().to_string();
     let usual = exporter_url == exporter::DEFAULT_LISTEN;
     let why = if usual { "" } else { " (port 9610 is taken)" };
-    let loaded = built_in(&args.listen, &data_dir, &exporter_url)?;
+    let overrides = Overrides { listen: args.listen, data_dir: args.data_dir };
+    let (loaded, source) = match args.config {
+        Some(file) => (config::load(&file, &overrides)?, Source::File(file, overrides)),
+        None => {
+            let data_dir = overrides.data_dir.or_else(|| state_dir(UP));
+            let data_dir = data_dir.context("no HOME to keep state in: say --data-dir DIR")?;
+            let listen = overrides.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+            let loaded = built_in(listen, &data_dir, &exporter_url)?;
+            (loaded.clone(), Source::Made(Box::new(loaded)))
+        }
+    };
+    let data_dir = loaded.config.data_dir.clone();
+    let exporter = exporter::Config {
+        data_dir: Some(data_dir.join("exporter")),
+        github: loaded.config.github.clone(),
+        ..exporter::Config::default()
+    };
     let rules: usize = loaded.groups.iter().map(|group| group.rules.len()).sum();
     let start = Start {
         insecure_listen: args.insecure_listen,
-        exporter: Some((exporter::Config::default(), bound)),
+        exporter: Some((exporter, bound)),
         eager: true,
     };
-    let app = App::open(Source::Made(Box::new(loaded)), start).await?;
+    let built_in = matches!(source, Source::Made(_));
+    let app = App::open(source, start).await?;
     println!("Pitcrew is watching this host.");
     println!("  page      {}/", app.url());
     println!("  exporter  http://{exporter_url}/metrics{why}");
-    println!("  rules     {rules} bundled; alerts are shown on the page, nobody is told yet");
+    match built_in {
+        true => println!(
+            "  rules     {rules} bundled; alerts are shown on the page, nobody is told yet"
+        ),
+        false => println!("  rules     {rules}"),
+    }
     println!("  data      {}", data_dir.display());
     println!("Ctrl-C ends it. For a fleet: pitcrew-alertd run --config alertd.yaml");
     app.run(CancellationToken::new()).await?;
