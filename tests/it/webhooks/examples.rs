@@ -8,6 +8,7 @@ use std::time::Duration;
 use pitcrew_exporter::app;
 use pitcrew_exporter::config::{Config, yaml};
 use pitcrew_exporter::server;
+use pitcrew_tests::fake_github::json::time;
 use pitcrew_tests::peers;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,131 @@ use super::*;
 /// Kind of event, the place of the payload among those of its kind, and what is on the page.
 type Example = (&'static str, usize, &'static [&'static str]);
 
-const EXAMPLES: &[Example] = &[];
+/// Jobs that began years ago and have not ended still run, as far as anybody was told; those that
+/// wait since then are likely forgotten.
+const EXAMPLES: &[Example] = &[
+    // No time of creation, no workflow, three labels: it runs, and how long it waited is unknown.
+    (
+        "workflow_job",
+        0,
+        &[
+            r#"github_workflow_job_oldest_in_progress_timestamp_seconds{repository="octo-org/example-workflow",workflow="unnamed"} 1623784947"#,
+            r#"github_workflow_jobs_in_progress{repository="octo-org/example-workflow",labels="db-app,dc-03,gpu"} 1"#,
+        ],
+    ),
+    // Created 10:33:58, begun 10:34:58, over at 10:38:16, on a runner of GitHub's.
+    (
+        "workflow_job",
+        1,
+        &[
+            r#"github_workflow_job_conclusion_total{repository="Codertocat/Hello-World",workflow="CodeQL",conclusion="failure"} 1"#,
+            r#"github_workflow_job_duration_seconds_sum{repository="Codertocat/Hello-World",workflow="CodeQL",conclusion="failure"} 198"#,
+            r#"github_workflow_job_duration_seconds_count{repository="Codertocat/Hello-World",workflow="CodeQL",conclusion="failure"} 1"#,
+            r#"github_workflow_job_queue_duration_seconds_sum{repository="Codertocat/Hello-World",labels="ubuntu-latest"} 60"#,
+            r#"github_workflow_job_queue_duration_seconds_count{repository="Codertocat/Hello-World",labels="ubuntu-latest"} 1"#,
+            r#"github_workflow_runner_seconds_total{repository="Codertocat/Hello-World",class="hosted",hosted="true"} 198"#,
+        ],
+    ),
+    (
+        "workflow_job",
+        2,
+        &[
+            r#"github_workflow_job_conclusion_total{repository="Codertocat/Hello-World",workflow="CodeQL",conclusion="success"} 1"#,
+            r#"github_workflow_job_duration_seconds_sum{repository="Codertocat/Hello-World",workflow="CodeQL",conclusion="success"} 198"#,
+            r#"github_workflow_job_duration_seconds_count{repository="Codertocat/Hello-World",workflow="CodeQL",conclusion="success"} 1"#,
+            r#"github_workflow_job_queue_duration_seconds_sum{repository="Codertocat/Hello-World",labels="ubuntu-latest"} 60"#,
+            r#"github_workflow_job_queue_duration_seconds_count{repository="Codertocat/Hello-World",labels="ubuntu-latest"} 1"#,
+            r#"github_workflow_runner_seconds_total{repository="Codertocat/Hello-World",class="hosted",hosted="true"} 198"#,
+        ],
+    ),
+    // Begun in the second of its creation: it waited 0 s, which is an observation all the same.
+    (
+        "workflow_job",
+        3,
+        &[
+            r#"github_workflow_job_oldest_in_progress_timestamp_seconds{repository="Codertocat/Hello-World",workflow="CodeQL"} 1631499673"#,
+            r#"github_workflow_job_queue_duration_seconds_count{repository="Codertocat/Hello-World",labels="ubuntu-latest"} 1"#,
+            r#"github_workflow_jobs_in_progress{repository="Codertocat/Hello-World",labels="ubuntu-latest"} 1"#,
+        ],
+    ),
+    // Created 03:31:29, begun 03:31:36, with nine steps already.
+    (
+        "workflow_job",
+        4,
+        &[
+            r#"github_workflow_job_oldest_in_progress_timestamp_seconds{repository="wolfy1339/github-events-schemas",workflow="Test"} 1687750296"#,
+            r#"github_workflow_job_queue_duration_seconds_sum{repository="wolfy1339/github-events-schemas",labels="ubuntu-latest"} 7"#,
+            r#"github_workflow_job_queue_duration_seconds_count{repository="wolfy1339/github-events-schemas",labels="ubuntu-latest"} 1"#,
+            r#"github_workflow_jobs_in_progress{repository="wolfy1339/github-events-schemas",labels="ubuntu-latest"} 1"#,
+        ],
+    ),
+    // Queued, and a runner named already.
+    (
+        "workflow_job",
+        5,
+        &[
+            r#"github_workflow_job_oldest_queued_timestamp_seconds{repository="Codertocat/Hello-World",labels="ubuntu-latest",reason="suspected_zombie"} 1631499673"#,
+            r#"github_workflow_jobs_queued{repository="Codertocat/Hello-World",labels="ubuntu-latest",reason="suspected_zombie"} 1"#,
+        ],
+    ),
+    // Queued by its action, waiting by its status, and no runner.
+    (
+        "workflow_job",
+        6,
+        &[
+            r#"github_workflow_job_oldest_queued_timestamp_seconds{repository="lineville/elastic-machines-testing",labels="k8s,self-hosted",reason="suspected_zombie"} 1681938732"#,
+            r#"github_workflow_jobs_queued{repository="lineville/elastic-machines-testing",labels="k8s,self-hosted",reason="suspected_zombie"} 1"#,
+        ],
+    ),
+    (
+        "workflow_job",
+        7,
+        &[
+            r#"github_workflow_job_oldest_queued_timestamp_seconds{repository="lineville/elastic-machines-testing",labels="k8s,self-hosted",reason="suspected_zombie"} 1681938732"#,
+            r#"github_workflow_jobs_queued{repository="lineville/elastic-machines-testing",labels="k8s,self-hosted",reason="suspected_zombie"} 1"#,
+        ],
+    ),
+    // Completed by its action, queued by its status, and no conclusion: nothing has ended.
+    (
+        "workflow_run",
+        0,
+        &[r#"github_workflow_runs{repository="Codertocat/Hello-World",status="queued"} 1"#],
+    ),
+    // Created 16:33:24, begun and over at 16:33:49; its own name is empty, its workflow's is not.
+    (
+        "workflow_run",
+        1,
+        &[
+            r#"github_workflow_run_conclusion_total{repository="octo-org/octo-repo",workflow="test",conclusion="success"} 1"#,
+            r#"github_workflow_run_duration_seconds_count{repository="octo-org/octo-repo",workflow="test"} 1"#,
+            r#"github_workflow_run_queue_duration_seconds_sum{repository="octo-org/octo-repo"} 25"#,
+            r#"github_workflow_run_queue_duration_seconds_count{repository="octo-org/octo-repo"} 1"#,
+        ],
+    ),
+    (
+        "workflow_run",
+        2,
+        &[
+            r#"github_workflow_run_conclusion_total{repository="octo-org/octo-repo",workflow="test",conclusion="success"} 1"#,
+            r#"github_workflow_run_duration_seconds_count{repository="octo-org/octo-repo",workflow="test"} 1"#,
+            r#"github_workflow_run_queue_duration_seconds_sum{repository="octo-org/octo-repo"} 25"#,
+            r#"github_workflow_run_queue_duration_seconds_count{repository="octo-org/octo-repo"} 1"#,
+        ],
+    ),
+    (
+        "workflow_run",
+        3,
+        &[r#"github_workflow_runs{repository="octo-org/octo-repo",status="queued"} 1"#],
+    ),
+    // Somebody has to approve it first: it ended, and never ran.
+    (
+        "workflow_run",
+        4,
+        &[
+            r#"github_workflow_run_conclusion_total{repository="octo-org/octo-repo",workflow="test",conclusion="action_required"} 1"#,
+        ],
+    ),
+];
 
 /// The published payloads of this kind.
 fn payloads(kind: &str) -> Vec<Value> {
@@ -29,10 +154,7 @@ fn payloads(kind: &str) -> Vec<Value> {
 
 /// What the page says of workflows: no buckets, nothing that is 0.
 fn told(page: &str) -> BTreeSet<String> {
-    let ours = |line: &&str| {
-        (line.starts_with("github_") || line.starts_with("pitcrew_exporter_github_oddities"))
-            && !line.contains("_bucket{")
-    };
+    let ours = |line: &&str| line.starts_with("github_") && !line.contains("_bucket{");
     page.lines().filter(ours).filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
 }
 
@@ -85,6 +207,30 @@ async fn each_published_payload_gives_the_metrics_that_a_person_would_expect() {
     });
     let wrong: Vec<_> = join(checks).await.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.concat());
+}
+
+/// The three that wait, as if they had just been created.
+#[tokio::test]
+async fn what_waits_tells_why() {
+    pitcrew_tests::process::tls();
+    let now = clock::unix_seconds().floor();
+    for (at, repository, labels, reason) in [
+        (5, "Codertocat/Hello-World", "ubuntu-latest", "hosted"),
+        (6, "lineville/elastic-machines-testing", "k8s,self-hosted", "gate"),
+        (7, "lineville/elastic-machines-testing", "k8s,self-hosted", "gate"),
+    ] {
+        let mut body = payloads("workflow_job")[at].clone();
+        for key in ["created_at", "started_at"] {
+            body["workflow_job"][key] = time(now).into();
+        }
+        let labels = format!("repository=\"{repository}\",labels=\"{labels}\",reason=\"{reason}\"");
+        let name = "github_workflow_job_oldest_queued_timestamp_seconds";
+        let want = BTreeSet::from([
+            format!("github_workflow_jobs_queued{{{labels}}} 1"),
+            format!("{name}{{{labels}}} {now}"),
+        ]);
+        assert_eq!(page_after(&[("workflow_job", body.to_string())], &want).await, want);
+    }
 }
 
 #[tokio::test]

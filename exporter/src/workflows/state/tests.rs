@@ -1,3 +1,5 @@
+//! News in and out of order, and what is counted of it.
+
 use super::*;
 use crate::metric::Families;
 use crate::workflows::fleet::Fleet;
