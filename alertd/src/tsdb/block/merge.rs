@@ -17,12 +17,13 @@ pub(in crate::tsdb) fn decode(
     out: &mut Vec<Sample>,
 ) -> Result<(), Corrupt> {
     let begin = out.len();
-    let mut newest = None;
     let mut overlap = false;
     for chunk in chunks.iter().filter(|chunk| chunk.last >= from && chunk.first <= to) {
-        overlap |= newest.is_some_and(|newest| chunk.first <= newest);
-        newest = newest.max(Some(chunk.last));
+        let at = out.len();
         chunk.decode(from, to, out)?;
+        // By what is in them: what the index says of chunks may be wrong.
+        overlap |=
+            at > begin && out.get(at).is_some_and(|next| next.timestamp <= out[at - 1].timestamp);
     }
     if overlap {
         let mut tail = out.split_off(begin);
