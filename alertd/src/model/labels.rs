@@ -34,9 +34,14 @@ impl Labels {
         N: Into<Arc<str>>,
         V: Into<Arc<str>>,
     {
-        let sorted: BTreeMap<Arc<str>, Arc<str>> =
+        let mut sorted: Vec<(Arc<str>, Arc<str>)> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        Labels(sorted.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        sorted.reverse();
+        sorted.dedup_by(|(earlier, _), (later, _)| earlier == later);
+        sorted.reverse();
+        sorted.retain(|(_, value)| !value.is_empty());
+        Labels(sorted.into())
     }
 
     /// Takes pairs that are already sorted by name, unique and without empty values.
@@ -96,12 +101,21 @@ impl Labels {
 
     /// This set with one label set, or removed when `value` is empty.
     pub fn with(&self, name: &str, value: &str) -> Labels {
-        let kept = self.0.iter().filter(|(have, _)| have.as_ref() != name).cloned();
-        Labels::from_pairs(kept.chain([(Arc::from(name), Arc::from(value))]))
+        if value.is_empty() {
+            return self.without_one(name);
+        }
+        let found = self.0.binary_search_by(|(have, _)| have.as_ref().cmp(name));
+        let (before, after) = found.map_or_else(|at| (at, at), |at| (at, at + 1));
+        let one = [(Arc::from(name), Arc::from(value))];
+        let (before, after) = (self.0.iter().take(before), self.0.iter().skip(after));
+        Labels(before.cloned().chain(one).chain(after.cloned()).collect())
     }
 
     /// This set with all of `other` laid over it.
     pub fn overlaid(&self, other: &Labels) -> Labels {
+        if self.is_empty() {
+            return other.clone();
+        }
         Labels::from_pairs(self.0.iter().chain(other.0.iter()).cloned())
     }
 
@@ -192,6 +206,18 @@ mod tests {
         assert_eq!(one.fingerprint(), two.fingerprint());
         assert_eq!(one.to_string(), r#"{a="1", b="2"}"#);
         assert_eq!(one.with("a", ""), Labels::from_pairs([("b", "2")]));
+        for (name, value, want) in [
+            ("a", "3", "{a=\"3\", b=\"2\"}"),
+            ("A", "3", "{A=\"3\", a=\"1\", b=\"2\"}"),
+            ("ab", "3", "{a=\"1\", ab=\"3\", b=\"2\"}"),
+            ("c", "3", "{a=\"1\", b=\"2\", c=\"3\"}"),
+            ("c", "", "{a=\"1\", b=\"2\"}"),
+        ] {
+            assert_eq!(one.with(name, value).to_string(), want);
+        }
+        let emptied = Labels::from_pairs([("a", "1"), ("b", "2"), ("a", "")]);
+        assert_eq!(emptied.to_string(), "{b=\"2\"}", "the later one wins though it is empty");
+        assert_eq!(Labels::empty().overlaid(&one), one);
     }
 
     #[test]

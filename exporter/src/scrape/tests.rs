@@ -60,7 +60,7 @@ async fn a_bad_one_hurts_no_other() {
     };
     let fails = || Err(CollectError::parse("/proc/x".as_ref(), "sense", "nonsense"));
     let scraper = scraper(
-        Duration::from_millis(300),
+        Duration::from_secs(1),
         vec![
             fake("hangs", hang),
             ("waits", Arc::new(Forever)),

@@ -98,7 +98,7 @@ impl Lab {
         edit(&github);
         let (folder, db) = (tempfile::tempdir().unwrap(), Db::in_memory().unwrap());
         let mut config = github.config(folder.path());
-        (config.write_burst, config.timeout) = (1000, Duration::from_millis(1500));
+        (config.write_burst, config.timeout) = (1000, Duration::from_secs(3));
         let (active, alerts) = watch::channel(Arc::new(ActiveAlerts::default()));
         let told = Arc::new(Mutex::new(Vec::new()));
         let (commands, inbox) = mpsc::channel(8);

@@ -57,7 +57,7 @@ async fn each_bad_target_is_cut_off_and_told() {
         assert!(down.len() == 1 && down[0].0.contains(&bad.address), "{name}: {down:?}");
         assert_eq!(scraper.values("good").await.len(), 1, "{name}");
         let took = scraper.target(&bad.address).unwrap().last.duration;
-        assert!(took < Duration::from_secs(3), "{name} took {took:?}");
+        assert!(took < Duration::from_secs(8), "{name} took {took:?}");
     }
 }
 

@@ -56,7 +56,7 @@ async fn a_dead_mount_is_left_alone_until_it_answers() {
     fs::write(folder.path().join("mounts"), table).unwrap();
     let mut config = Config::default();
     config.collectors.host.proc_root = folder.path().into();
-    let collector = Filesystem::new(&config, fake_space, Duration::from_millis(200));
+    let collector = Filesystem::new(&config, fake_space, Duration::from_secs(1));
     let page = async || {
         let mut families = Families::default();
         collector.collect(&mut families).await.unwrap();

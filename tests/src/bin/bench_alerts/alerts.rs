@@ -52,7 +52,7 @@ pub(super) async fn listed(folder: &Path) -> Result<()> {
     theirs.end().await
 }
 
-/// A hundred thousand alerts held at once.
+/// A hundred thousand posted alerts held at once.
 pub(super) async fn held(folder: &Path) -> Result<()> {
     let hook = Hook::start().await?;
     let notifications = notifications(&hook);

@@ -17,7 +17,7 @@ const TARGETS: usize = 50;
 const RULES: usize = 500;
 const WRITES: Duration = Duration::from_secs(5);
 const WARM: Duration = Duration::from_secs(12);
-const LASTS: Duration = Duration::from_secs(50);
+const LASTS: Duration = Duration::from_secs(40);
 /// Between two crossings, on average.
 const GAP: Duration = Duration::from_millis(150);
 

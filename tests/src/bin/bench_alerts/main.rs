@@ -46,7 +46,10 @@ async fn run(part: &str, folder: &Path) -> Result<()> {
         "rules" => rules::run(folder).await,
         "storm" => storm::run(folder).await,
         "alerts" => alerts::listed(folder).await,
-        "held" => alerts::held(folder).await,
+        "held" => {
+            alerts::held(&folder.join("posted")).await?;
+            storm::held(&folder.join("rules")).await
+        }
         _ => slack::run(folder).await,
     }
 }

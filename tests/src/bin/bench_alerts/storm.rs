@@ -1,4 +1,4 @@
-//! Fifty thousand alerts begin in one evaluation, and end in one.
+//! Fifty thousand alerts of a rule begin in one evaluation, and end in one; a hundred thousand go on.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,9 +13,12 @@ use crate::hook::{Hook, Told};
 use crate::sides::{Setup, Side};
 
 const COUNT: usize = 50_000;
+const HELD: usize = 100_000;
 const JOBS: usize = 500;
 const INTERVAL: f64 = 10.0;
 const LIMIT: Duration = Duration::from_secs(120);
+/// In which each alert that goes on is reported to routing once more.
+const STEADY: Duration = Duration::from_secs(70);
 
 const RULES: &str = "
 groups:
@@ -54,20 +57,20 @@ async fn once(folder: &Path, group_by: &str) -> Result<()> {
     );
     let setup = Setup { rules: RULES, notifications: &notifications, more: "" };
     let side = Side::ours(folder, &setup).await?;
-    write(&side, 0.0).await?;
-    rounds(&side, 2.0).await?;
+    write(&side, COUNT, 0.0).await?;
+    rounds(&side, 1.0).await?;
     let (memory, cpu) = (side.memory()?, side.cpu()?);
     let begun = monotonic();
-    write(&side, 2.0).await?;
+    write(&side, COUNT, 2.0).await?;
     let (told, first) =
-        reached(&side, &hook, begun, |told| told.firing.len() + told.truncated).await?;
+        reached(&side, &hook, COUNT, begun, |told| told.firing.len() + told.truncated).await?;
     let groups = side.metric("pitcrew_alertd_alert_groups").await?;
     rounds(&side, 1.0).await?;
     let begun = monotonic();
-    write(&side, 0.0).await?;
+    write(&side, COUNT, 0.0).await?;
     let truncated = hook.look(|told| told.truncated);
     let ends = |told: &Told| told.resolved.len() + told.truncated - truncated;
-    let (ended, second) = reached(&side, &hook, begun, ends).await?;
+    let (ended, second) = reached(&side, &hook, COUNT, begun, ends).await?;
     let cpu = side.cpu()? - cpu;
     rounds(&side, 1.0).await?;
     println!(
@@ -79,10 +82,38 @@ async fn once(folder: &Path, group_by: &str) -> Result<()> {
     side.end().await
 }
 
+/// A hundred thousand alerts of one rule that go on firing: what each evaluation costs.
+pub(super) async fn held(folder: &Path) -> Result<()> {
+    let hook = Hook::start().await?;
+    let notifications = format!(
+        "route: {{ receiver: r, group_by: [alertname, job], group_wait: 1s }}\nreceivers: [ {{ name: r, webhook_configs: [ {{ url: '{}' }} ] }} ]\n",
+        hook.url
+    );
+    let setup = Setup { rules: RULES, notifications: &notifications, more: "" };
+    let side = Side::ours(folder, &setup).await?;
+    let (memory, begun) = (side.memory()?, monotonic());
+    write(&side, HELD, 2.0).await?;
+    let firing = |told: &Told| told.firing.len() + told.truncated;
+    let (told, _) = reached(&side, &hook, HELD, begun, firing).await?;
+    let cpu = side.cpu()?;
+    tokio::time::sleep(STEADY).await;
+    let cpu = (side.cpu()? - cpu) / (STEADY.as_secs_f64() / INTERVAL);
+    println!(
+        "\n{HELD} alerts of one rule told after {told:.1} s; then {cpu:.3} s of CPU for each evaluation, \
+         which takes {:.3} s; memory {memory:.0} MB before, {:.0} MB after, {:.0} MB at most",
+        side.most("pitcrew_alertd_rule_group_last_duration_seconds").await?,
+        side.memory()?,
+        side.peak()?
+    );
+    side.check().await?;
+    side.end().await
+}
+
 /// Waits until all are told; seconds since `begun`, and of the longest evaluation seen.
 async fn reached(
     side: &Side,
     hook: &Hook,
+    wanted: usize,
     begun: Instant,
     count: impl Fn(&Told) -> usize,
 ) -> Result<(f64, f64)> {
@@ -91,10 +122,10 @@ async fn reached(
         let (found, last) = hook.look(|told| (count(told), told.last));
         let longest_now = side.most("pitcrew_alertd_rule_group_last_duration_seconds").await?;
         longest = longest.max(longest_now);
-        if let (true, Some(last)) = (found >= COUNT, last) {
+        if let (true, Some(last)) = (found >= wanted, last) {
             return Ok((last.duration_since(begun).as_secs_f64(), longest));
         }
-        ensure!(begun.elapsed() < LIMIT, "{found} of {COUNT} told");
+        ensure!(begun.elapsed() < LIMIT, "{found} of {wanted} told");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -110,9 +141,9 @@ async fn rounds(side: &Side, count: f64) -> Result<()> {
     Ok(())
 }
 
-async fn write(side: &Side, value: f64) -> Result<()> {
+async fn write(side: &Side, count: usize, value: f64) -> Result<()> {
     let sample = Sample { timestamp: now(), value };
-    let samples: Vec<_> = (0..COUNT)
+    let samples: Vec<_> = (0..count)
         .map(|at| {
             let labels = Labels::from_pairs([
                 ("__name__", "x".to_owned()),
