@@ -112,8 +112,7 @@ pub(super) fn join(hashes: &Hashes) -> String {
     let mut text = String::with_capacity(hashes.len() * 17);
     for hash in hashes {
         let gap = if text.is_empty() { "" } else { " " };
-        // Writing to a text does not fail.
-        let _ = write!(text, "{gap}{hash}");
+        write!(text, "{gap}{hash}").expect("a string takes any text");
     }
     text
 }
