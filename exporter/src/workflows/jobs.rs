@@ -39,6 +39,8 @@ struct Gate {
     held: Option<Told>,
     /// Told as queued: before the gate, or since it opened.
     queued: Option<Told>,
+    /// Whether the job has an environment, and so may have a gate.
+    environment: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -127,6 +129,7 @@ impl JobLife {
     ) -> Option<JobLife> {
         let mut next = self.clone();
         next.fill(news, settings);
+        next.gate.environment |= news.gate_changed_at.is_some();
         match rank(news.status) {
             None => {}
             Some(0) => next.before_start(news, source, received),
@@ -271,10 +274,10 @@ impl JobLife {
             return if self.is_completed() { QueueTime::Never } else { QueueTime::Open };
         }
         let Some(started) = self.job.started_at else {
-            return QueueTime::Unknown(Odd::StartUnknown);
+            return self.missing(Odd::StartUnknown);
         };
         let Some(created) = self.job.created_at else {
-            return QueueTime::Unknown(Odd::CreatedUnknown);
+            return self.missing(Odd::CreatedUnknown);
         };
         if started - created > LONGEST {
             return QueueTime::Unknown(Odd::AbsurdTime);
@@ -287,13 +290,25 @@ impl JobLife {
             (None, _) if self.gate.queued.is_some_and(|queued| self.is_prompt(queued)) => {
                 known(started - created)
             }
-            (None, _) => QueueTime::Unsettled(started - created),
+            // The word that it was held is lost, or is still to come.
+            (None, _) => match self.gate.queued {
+                Some(queued) if queued.exact => {
+                    QueueTime::Unsettled(started - queued.at.max(created))
+                }
+                None if self.gate.environment => QueueTime::Unsettled(f64::NAN),
+                _ => QueueTime::Unsettled(started - created),
+            },
             (Some(_), None) => QueueTime::Unsettled(f64::NAN),
             (Some(_), Some(opened)) if opened.exact => known(started - opened.at.max(created)),
             (Some(_), Some(opened)) if opened.at > started + LATE => QueueTime::Unsettled(f64::NAN),
             // Word of it takes a moment and may overtake that of the start.
             (Some(_), Some(opened)) => known(started - opened.at.max(created).min(started)),
         }
+    }
+
+    /// A time that was not told; until the job's end it may still be.
+    fn missing(&self, what: Odd) -> QueueTime {
+        if self.is_completed() { QueueTime::Unknown(what) } else { QueueTime::Open }
     }
 
     /// From start to end; `None` for a job that never ran.

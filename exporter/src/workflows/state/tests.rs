@@ -160,6 +160,34 @@ fn older_payloads_without_creation_take_it_from_the_queued_event() {
 }
 
 #[test]
+fn a_start_that_is_missing_while_the_job_runs_is_taken_from_its_end() {
+    let unstarted = Job { started_at: None, ..running(1, T) };
+    let events = [
+        (T + 1.0, job(1, Status::Queued)),
+        (T + 8.0, unstarted),
+        (T + 60.0, ended(1, T + 7.0, T + 59.0, "success")),
+    ];
+    let state = state(&events);
+    assert_eq!((queue(&state), odd(&state, Odd::StartUnknown)), ((7.0, 1), 0));
+}
+
+#[test]
+fn a_gate_of_which_only_the_end_was_told_is_taken_out_all_the_same() {
+    let mut state =
+        state(&[(T + 301.0, queued(1, Some(T + 300.0))), (T + 321.0, running(1, T + 320.0))]);
+    state.expire(T + 400.0);
+    assert_eq!(queue(&state), (20.0, 1));
+}
+
+#[test]
+fn a_job_with_an_environment_of_which_only_the_start_was_told_has_no_queue_time() {
+    let started = Job { gate_changed_at: Some(T + 320.0), ..running(1, T + 320.0) };
+    let mut state = state(&[(T + 321.0, started)]);
+    state.expire(T + 400.0);
+    assert_eq!((queue(&state), odd(&state, Odd::GateEndUnknown)), ((0.0, 0), 1));
+}
+
+#[test]
 fn time_at_a_gate_is_not_queue_time() {
     // As GitHub sends them: created and started are the same in all three.
     for exact in [true, false] {
