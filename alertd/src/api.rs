@@ -18,6 +18,7 @@ pub mod page;
 pub mod params;
 pub mod pools;
 pub mod query;
+pub mod queue;
 pub mod rules;
 pub mod runbooks;
 pub mod series;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::queue::{self, QueuePart};
 use super::status::{HostRow, Level, RunnerRow};
 use crate::model::labels::{Labels, METRIC_NAME};
 use crate::model::matcher::Matcher;
@@ -28,13 +29,13 @@ struct Scraped {
     error: Option<String>,
 }
 
-/// Runners and hosts.
+/// Queue, runners and hosts.
 pub fn rows(
     targets: &[TargetStatus],
     store: &dyn Querier,
     now: Timestamp,
-) -> Result<(Vec<RunnerRow>, Vec<HostRow>), StoreError> {
-    Ok((runner_rows(store, now)?, host_rows(targets, store, now)?))
+) -> Result<(QueuePart, Vec<RunnerRow>, Vec<HostRow>), StoreError> {
+    Ok((queue::part(store, now)?, runner_rows(store, now)?, host_rows(targets, store, now)?))
 }
 
 /// One row a target, in the order of `targets`; without any, those that others scrape.
@@ -115,7 +116,7 @@ fn elsewhere(store: &dyn Querier, now: Timestamp) -> Result<Vec<Scraped>, StoreE
     Ok(by_place(latest(store, "up", now)?, f64::min).into_iter().map(one).collect())
 }
 
-fn stored(error: PromqlError) -> StoreError {
+pub(super) fn stored(error: PromqlError) -> StoreError {
     match error {
         PromqlError::Store(error) => error,
         other => StoreError::Execution(other.to_string()),

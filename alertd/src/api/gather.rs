@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::ApiError;
+use super::queue::QueuePart;
 use super::status::{
     ActionRow, HostRow, Level, MemberRow, Owner, PoolRow, RunnerRow, SourceRow, Status,
     TransitionRow, alert_rows, rules_part, verdict,
@@ -21,7 +22,7 @@ const RECENT: usize = 20;
 pub fn status(
     (active, rules): (&ActiveAlerts, &[Arc<GroupStatus>]),
     pools: &PoolsView,
-    rows: Result<(Vec<RunnerRow>, Vec<HostRow>), ApiError>,
+    rows: Result<(QueuePart, Vec<RunnerRow>, Vec<HostRow>), ApiError>,
     source: Option<SourceRow>,
     owner: Owner<'_>,
     now: Timestamp,
@@ -42,7 +43,7 @@ pub fn status(
         ..Status::default()
     };
     match rows {
-        Ok(rows) => (status.runners, status.hosts) = rows,
+        Ok(rows) => (status.queue, status.runners, status.hosts) = rows,
         Err(error) => status.trouble = Some(error.to_string()),
     }
     status.verdict = verdict(&status);

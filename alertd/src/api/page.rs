@@ -1,5 +1,6 @@
 //! The status page: what a person who was just woken sees. Works without JavaScript.
 
+mod queue;
 mod style;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -43,6 +44,7 @@ pub fn render(status: &Status) -> Markup {
                     (alerts(&status.alerts, now))
                     (rules(&status.rules, now))
                     (pools(&status.pools, now))
+                    (queue::queue(&status.queue))
                     (runners(&status.runners))
                     (hosts(&status.hosts))
                     (actions(&status.actions, now))

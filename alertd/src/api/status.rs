@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::queue::QueuePart;
 use crate::model::alert::{ActiveAlerts, AlertInstance, AlertState};
 use crate::model::labels::ALERT_NAME;
 use crate::model::sample::Timestamp;
@@ -38,6 +39,7 @@ pub struct Status {
     pub alerts: Vec<AlertRow>,
     pub rules: RulesPart,
     pub pools: Vec<PoolRow>,
+    pub queue: QueuePart,
     pub runners: Vec<RunnerRow>,
     pub hosts: Vec<HostRow>,
     pub actions: Vec<ActionRow>,
