@@ -30,6 +30,7 @@ sweep: peers programs ## the long form of the crash tests and of random queries
 	PITCREW_SWEEP=100 $(CARGO) test --locked -p pitcrew-tests --test it webhooks::kills -- --nocapture
 	PITCREW_DIFFERENTIAL=$$RANDOM,$$RANDOM,25000 \
 		$(CARGO) test --locked -p pitcrew-tests --test it differential -- --nocapture
+	PITCREW_LEDGER=10000 $(CARGO) test --locked -p pitcrew-tests --test it queue_times -- --nocapture
 
 fuzz: ## every fuzz target, ten minutes each; FUZZ_SECONDS says otherwise
 	tests/fuzz/run.sh

@@ -25,6 +25,7 @@ mod peers;
 mod poll;
 mod pools;
 mod promql;
+mod queue_times;
 mod redis;
 mod remote;
 mod replay;

@@ -50,6 +50,22 @@ pub struct Figures {
     pub lost: usize,
     pub cancelled: usize,
     pub failed_back: f64,
+    pub queue: Queue,
+}
+
+/// How long jobs waited, as the exporter told it.
+#[derive(Debug, Clone, Default)]
+pub struct Queue {
+    /// Queue times that the exporter told, and those that the simulator's ledger knows.
+    pub told: usize,
+    pub known: usize,
+    /// Series that are not what the ledger says.
+    pub wrong: Vec<String>,
+    /// What held jobs back, as it was seen while it did.
+    pub reasons: Vec<String>,
+    /// As the page shows them at the end, in seconds.
+    pub median: f64,
+    pub p95: f64,
 }
 
 /// Plays the story and tells each line as it happens.
@@ -65,6 +81,7 @@ pub async fn play(pace: Pace, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Figu
     watch.healthy(pace.patience).await.context("the fleet did not come up")?;
     watch.say("healthy", "jobs arrive all the time and run on the primary");
     stage.keep_queueing();
+    let gated = stage.queue_gated().await?;
     watch.rest(pace.calm).await?;
 
     // The last jobs before the kill wait: the primary is full.
@@ -80,12 +97,15 @@ pub async fn play(pace: Pace, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Figu
     let mut figures = watch.until_on_backup(pace.patience).await?;
     figures.promised = stage::PROMISE.as_secs_f64();
 
+    watch.queue_on_page(pace.patience).await?;
     watch.rest(pace.away).await?;
+    stage.approve(gated).await?;
     stage.primary.restart()?;
     watch.say("repaired", "the primary's runners are started again");
     watch.until_normal(pace.patience, &mut figures).await?;
     stage.stop_queueing();
     watch.settle(pace.patience, &mut figures).await?;
+    watch.compare_queue(pace.patience, &mut figures).await?;
     Ok(figures)
 }
 
@@ -111,6 +131,16 @@ impl Figures {
         anyhow::ensure!(unnamed.is_empty(), "interrupted jobs not named: {unnamed:?}");
         let once = self.named.len() == self.in_flight.len();
         anyhow::ensure!(once, "named {:?}, in flight {:?}", self.named, self.in_flight);
+        let Queue { told, known, wrong, reasons, .. } = &self.queue;
+        anyhow::ensure!(
+            *known > 0 && told == known && wrong.is_empty(),
+            "{told} queue times told, {known} known; not as the ledger says: {wrong:#?}"
+        );
+        let seen = |word: &str| reasons.iter().any(|reason| reason == word);
+        anyhow::ensure!(
+            seen("gate") && (seen("all_busy") || seen("offline")),
+            "jobs waited at a gate and for runners, seen was {reasons:?}"
+        );
         Ok(())
     }
 }

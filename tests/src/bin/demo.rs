@@ -46,6 +46,17 @@ async fn main() -> ExitCode {
         figures.waiting_at_kill,
         figures.cancelled,
     );
+    let queue = &figures.queue;
+    println!(
+        "Queue: {} of {} times told, {} series unlike the ledger; median {:.1} s, p95 {:.1} s; jobs \
+         waited for: {}.",
+        queue.told,
+        queue.known,
+        queue.wrong.len(),
+        queue.median,
+        queue.p95,
+        queue.reasons.join(", ").replace('_', " "),
+    );
     match figures.check() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
+use crate::fake_github::secret_file;
 use crate::fake_github::settings::TOKEN;
 use crate::fake_runner::{FakeHost, Options};
 use crate::fake_webhook::FakeWebhook;
@@ -19,7 +20,10 @@ pub const REPOSITORY: &str = "acme/shop";
 pub const LABEL: &str = "ci-active";
 pub const PRIMARY_RUNNERS: usize = 8;
 pub const BACKUP_RUNNERS: usize = 4;
+/// What the pool's jobs ask for, as metrics tell it.
+pub const ASKED_FOR: &str = "ci-active,self-hosted";
 
+const HOOK_SECRET: &str = "the simulator signs with this";
 const SCRAPE: Duration = Duration::from_secs(1);
 const EVALUATION: Duration = Duration::from_secs(1);
 /// What `for` of each bundled rule is shortened to.
@@ -32,6 +36,8 @@ pub const PROMISE: Duration =
 pub struct Stage {
     pub alertd_url: String,
     pub github_url: String,
+    /// The exporter that hears of workflows.
+    pub exporter_url: String,
     pub slack: FakeWebhook,
     pub primary: FakeHost,
     pub backup: FakeHost,
@@ -53,10 +59,15 @@ impl Stage {
         let address = free_address();
         let github_url = format!("http://{address}");
         let settings = folder.path().join("simulator.json");
+        let listens = [free_address(), free_address()];
+        let exporter_url = format!("http://{}", listens[0]);
+        let hook = json!({ "id": 1, "url": format!("{exporter_url}/webhooks/github"),
+            "secret": HOOK_SECRET, "scope": REPOSITORY });
         // GitHub's own lags, shortened like everything else here.
         let lags = json!({ "offline_after": 3.0, "lost_after": 6.0, "busy_lag": 1.0,
             // At this pace an hour of reading comes together in minutes.
-            "rate_limit": 1_000_000, "secondary_points": 1_000_000, "secondary_writes": 1_000_000 });
+            "rate_limit": 1_000_000, "secondary_points": 1_000_000, "secondary_writes": 1_000_000,
+            "webhooks": [hook] });
         fs::write(&settings, lags.to_string())?;
         let arguments = ["--listen", &address, "--settings", &settings.to_string_lossy()];
         running.push(Process::with_output(&programs::fake_github(), &arguments, quiet()));
@@ -64,15 +75,20 @@ impl Stage {
 
         let primary = host(&github_url, "dell-r640-01", PRIMARY_RUNNERS, &[LABEL]).await?;
         let backup = host(&github_url, "serotonin", BACKUP_RUNNERS, &[]).await?;
+        secret_file(folder.path(), "github-token", TOKEN);
+        secret_file(folder.path(), "webhook-secret", HOOK_SECRET);
+        let workflows = workflows_config(&github_url);
         let mut instances = Vec::new();
-        for (name, fakes) in [("primary", &primary), ("backup", &backup)] {
-            let listen = free_address();
+        for (name, fakes, listen, more) in [
+            ("primary", &primary, &listens[0], workflows.as_str()),
+            ("backup", &backup, &listens[1], ""),
+        ] {
             let config = folder.path().join(format!("exporter-{name}.yaml"));
-            fs::write(&config, exporter_config(&listen, &fakes.roots()))?;
+            fs::write(&config, exporter_config(listen, &fakes.roots()) + more)?;
             let arguments = ["run", "--log", "warn", "--config", &config.to_string_lossy()];
             running.push(Process::with_output(&programs::exporter(), &arguments, quiet()));
             reachable(&client, &format!("http://{listen}/-/ready")).await;
-            instances.push(listen);
+            instances.push(listen.clone());
         }
 
         let slack = FakeWebhook::slack().await;
@@ -85,6 +101,7 @@ impl Stage {
         Ok(Stage {
             alertd_url,
             github_url,
+            exporter_url,
             slack,
             primary,
             backup,
@@ -98,6 +115,22 @@ impl Stage {
     /// Queues jobs that ask for the pool's label.
     pub async fn queue(&self, count: usize, milliseconds: u64) -> anyhow::Result<()> {
         queue(&self.client, &self.github_url, count, milliseconds).await
+    }
+
+    /// Queues a job behind an environment's gate; its id.
+    pub async fn queue_gated(&self) -> anyhow::Result<u64> {
+        let job = json!({ "repository": REPOSITORY, "labels": ["self-hosted", LABEL],
+            "workflow": "Deploy", "waiting": true });
+        let sent = self.client.post(format!("{}/_sim/jobs", self.github_url)).json(&job).send();
+        let answer: serde_json::Value = sent.await?.error_for_status()?.json().await?;
+        answer["jobs"][0].as_u64().context("the job's id")
+    }
+
+    /// Opens its gate.
+    pub async fn approve(&self, job: u64) -> anyhow::Result<()> {
+        let url = format!("{}/_sim/jobs/{job}/approve", self.github_url);
+        self.client.post(url).send().await?.error_for_status().context("approving")?;
+        Ok(())
     }
 
     /// From now on a job arrives twice a second.
@@ -170,6 +203,19 @@ async fn reachable(client: &reqwest::Client, url: &str) {
     .await;
 }
 
+/// Both ways in which workflows are heard of: webhooks, and polls for what these do not tell.
+fn workflows_config(github: &str) -> String {
+    format!(
+        "data_dir: exporter
+github:
+  base_url: {github}
+  auth: {{ token_file: github-token }}
+  scopes: [ {{ repository: {REPOSITORY} }} ]
+  webhook_secret_file: webhook-secret
+"
+    )
+}
+
 fn exporter_config(listen: &str, roots: &Path) -> String {
     format!(
         "listen: {listen}\ncollectors:\n  runner:\n    roots: [\"{}\"]\n    rescan: 1s\n",
@@ -192,7 +238,6 @@ fn alertd_files(
         let text = shortened(&fs::read_to_string(&path)?);
         fs::write(rules.join(path.file_name().context("a rule file has a name")?), text)?;
     }
-    crate::fake_github::secret_file(folder, "github-token", TOKEN);
     fs::write(folder.join("alertmanager.yaml"), notifications(slack))?;
     let file = folder.join("alertd.yaml");
     fs::write(&file, alertd_config(listen, github, instances))?;

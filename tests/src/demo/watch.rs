@@ -9,15 +9,21 @@ use pitcrew_exporter::clock;
 use serde_json::Value;
 
 use super::Figures;
-use super::stage::{BACKUP_RUNNERS, LABEL, PRIMARY_RUNNERS, Stage};
+use super::stage::{ASKED_FOR, BACKUP_RUNNERS, LABEL, PRIMARY_RUNNERS, Stage};
 use crate::fake_github::ledger::{Entry, Event};
+use crate::queue_times::{differences, observed, waits};
 
 const LOOK: Duration = Duration::from_millis(50);
+const READ_EVERY: Duration = Duration::from_millis(500);
 /// Who changes labels in the simulator's ledger.
 const PITCREW: &str = "pitcrew";
 
 pub struct Watch<'a> {
     tell: &'a mut dyn FnMut(&str),
+    exporter: String,
+    reasons: BTreeSet<String>,
+    /// When the exporter's page was last read for them.
+    read: Instant,
     client: reqwest::Client,
     alertd: String,
     github: String,
@@ -36,6 +42,9 @@ impl<'a> Watch<'a> {
     pub fn new(stage: &Stage, tell: &'a mut dyn FnMut(&str)) -> Watch<'a> {
         Watch {
             tell,
+            exporter: stage.exporter_url.clone(),
+            reasons: BTreeSet::new(),
+            read: clock::monotonic(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap(),
             alertd: stage.alertd_url.clone(),
             github: stage.github_url.clone(),
@@ -186,6 +195,78 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
+    /// Waits until the page shows who waits, and why.
+    pub async fn queue_on_page(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let client = self.client.clone();
+        self.until(patience, "the page shows the queue and its reasons", async |watch| {
+            let page = client.get(format!("{}/", watch.alertd)).send().await?.text().await?;
+            Ok(page.contains(ASKED_FOR) && page.contains(">gate 1<"))
+        })
+        .await
+    }
+
+    /// Compares every queue time that the exporter told with the ledger.
+    pub async fn compare_queue(
+        &mut self,
+        patience: Duration,
+        figures: &mut Figures,
+    ) -> anyhow::Result<()> {
+        let client = self.client.clone();
+        let mut page = String::new();
+        let told = |page: &str| observed(page).values().map(|times| times.count).sum::<usize>();
+        let truth = waits(&self.ledger);
+        let known = truth.values().map(|waits| waits.seconds.len()).sum();
+        self.until(patience, "the exporter tells every queue time", async |watch| {
+            let url = format!("{}/metrics", watch.exporter);
+            page = client.get(url).send().await?.error_for_status()?.text().await?;
+            Ok(told(&page) >= known)
+        })
+        .await?;
+        let wrong = differences(&truth, &observed(&page));
+        let queue = &mut figures.queue;
+        (queue.told, queue.known) = (told(&page), known);
+        queue.wrong = wrong.iter().map(|different| format!("{different:?}")).collect();
+        queue.reasons = self.reasons.iter().cloned().collect();
+        self.until(patience, "the page tells how long jobs waited", async |watch| {
+            let status = format!("{}/status.json", watch.alertd);
+            let status: Value = client.get(status).send().await?.json().await?;
+            let rows = status["queue"]["rows"].as_array().context("the page's queue")?;
+            let Some(row) = rows.iter().find(|row| row["labels"] == ASKED_FOR) else {
+                return Ok(false);
+            };
+            let seconds = |name: &str| row[name].as_f64();
+            let (Some(median), Some(p95)) = (seconds("median_seconds"), seconds("p95_seconds"))
+            else {
+                return Ok(false);
+            };
+            (figures.queue.median, figures.queue.p95) = (median, p95);
+            Ok(row["waiting"] == 0.0)
+        })
+        .await?;
+        let (median, p95) = (figures.queue.median, figures.queue.p95);
+        self.say("queue", &format!("jobs waited {median:.1} s in the median, p95 {p95:.1} s"));
+        Ok(())
+    }
+
+    /// Each reason for which jobs wait is told when it is first seen.
+    async fn tell_reasons(&mut self) -> anyhow::Result<()> {
+        if self.read.elapsed() < READ_EVERY {
+            return Ok(());
+        }
+        self.read = clock::monotonic();
+        let url = format!("{}/metrics", self.exporter);
+        let page = self.client.get(url).send().await?.text().await?;
+        let waiting = page.lines().filter(|line| line.starts_with("github_workflow_jobs_queued{"));
+        for line in waiting.filter(|line| !line.ends_with(" 0")) {
+            let reason = line.split_once("reason=\"").and_then(|(_, rest)| rest.split_once('"'));
+            let Some((reason, _)) = reason else { continue };
+            if self.reasons.insert(reason.to_owned()) {
+                self.say("queue", &format!("jobs wait: {}", reason.replace('_', " ")));
+            }
+        }
+        Ok(())
+    }
+
     async fn until(
         &mut self,
         patience: Duration,
@@ -214,6 +295,7 @@ impl<'a> Watch<'a> {
         let new: Vec<Entry> = serde_json::from_value(answer["entries"].take())?;
         self.ledger.extend(new);
         self.tell_labels();
+        self.tell_reasons().await?;
         for message in self.slack.texts().into_iter().skip(self.told) {
             self.told += 1;
             self.say("slack", &message);

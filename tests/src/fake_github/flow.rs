@@ -2,6 +2,7 @@
 
 use super::json;
 use super::ledger::{Event, What};
+use super::odd::Odd;
 use super::sim::{Job, Run, Sim, Status};
 use super::webhooks::Change;
 
@@ -74,6 +75,7 @@ impl Sim {
                 other.concurrency == run.concurrency && other.repository == run.repository
             })
             .flat_map(|run| run.jobs.clone())
+            .filter(|job| self.jobs[job].status == Status::Pending)
             .collect();
         for job in waiting {
             self.cancel(job, now);
@@ -110,8 +112,7 @@ impl Sim {
 
     fn release(&mut self, id: u64, now: f64) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.status = Status::Queued;
-        job.release(now);
+        (job.status, job.ready) = (Status::Queued, now);
         let (run, job) = (job.run, job.clone());
         self.ledger.add(now, Event::Released, What { job: Some(id), ..What::default() });
         self.touch(run, now);
@@ -138,7 +139,7 @@ impl Sim {
         let (started, completed, runner, confirmed) = (None, None, None, false);
         let job = Job { attempt, status, conclusion, created, started, completed, ..old };
         // An environment that was approved once is approved for the run.
-        let job = Job { held: 0.0, gate_changed: None, ..job };
+        let job = Job { ready: now, gate_changed: None, odd: Odd::No, ..job };
         self.insert(Job { runner, confirmed, heartbeat: now, ..job }, now)
     }
 }

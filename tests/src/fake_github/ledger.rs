@@ -55,6 +55,8 @@ pub struct What {
     pub label: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// From its creation to its start, less what it was held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_seconds: Option<f64>,

@@ -68,9 +68,9 @@ pub struct Job {
     pub created: f64,
     pub started: Option<f64>,
     pub completed: Option<f64>,
-    /// Since when a gate or a concurrency group holds it back, and for how long they did before.
-    pub held_since: Option<f64>,
-    pub held: f64,
+    /// Since when it waits for nothing but a runner, or would: its creation, or the end of what
+    /// held it back.
+    pub ready: f64,
     /// When its environment's gate last changed, for a job that has one.
     pub gate_changed: Option<f64>,
     /// What GitHub gets wrong when it tells of this job.
@@ -177,6 +177,11 @@ impl Sim {
         self.last_id
     }
 
+    /// Jobs that have not ended.
+    pub fn open_jobs(&self) -> impl Iterator<Item = &Job> {
+        self.open.iter().filter_map(|id| self.jobs.get(id))
+    }
+
     /// Queues a run; the answer is its id and its jobs' ids.
     pub fn queue(&mut self, new: &NewJobs, event: &str, now: f64) -> (u64, Vec<u64>) {
         let id = self.next_id();
@@ -208,7 +213,6 @@ impl Sim {
         let ids = (1..=new.count).map(|at| {
             let name =
                 if new.count == 1 { new.name.clone() } else { format!("{} ({at})", new.name) };
-            let held_since = (status != Status::Queued).then_some(now);
             let job = Job {
                 id: 0,
                 run: id,
@@ -220,8 +224,7 @@ impl Sim {
                 created: now,
                 started: None,
                 completed: None,
-                held_since,
-                held: 0.0,
+                ready: now,
                 gate_changed: new.waiting.then_some(now),
                 odd: new.odd,
                 runner: None,
@@ -265,11 +268,10 @@ impl Sim {
         let Settings { lost_after, queue_limit, .. } = self.settings;
         let due = |job: &&Job| match job.status {
             Status::InProgress => now - job.heartbeat >= lost_after,
-            Status::Queued => now - job.created - job.held >= queue_limit,
+            Status::Queued => now - job.ready >= queue_limit,
             Status::Waiting | Status::Pending | Status::Completed => false,
         };
-        let open = self.open.iter().filter_map(|id| self.jobs.get(id));
-        let due: Vec<_> = open.filter(due).map(|job| (job.id, job.status)).collect();
+        let due: Vec<_> = self.open_jobs().filter(due).map(|job| (job.id, job.status)).collect();
         for (id, status) in due {
             match status {
                 Status::InProgress => self.end(id, "failure", Event::Lost, now),
@@ -288,8 +290,7 @@ impl Sim {
         }
         let delay = self.settings.assign_delay;
         let open = |job: &&Job| job.status == Status::Queued && now - job.created >= delay;
-        let jobs = self.open.iter().filter_map(|id| self.jobs.get(id));
-        let next = jobs.filter(open).find(|job| self.fits(&runner, job));
+        let next = self.open_jobs().filter(open).find(|job| self.fits(&runner, job));
         let Some(id) = next.map(|job| job.id) else { return Ok(None) };
         self.set_job(runner.id, Some(id), now);
         let job = self.jobs.get_mut(&id).expect("found above");
@@ -302,6 +303,7 @@ impl Sim {
             job: Some(id),
             runner: Some(runner.id),
             runner_name: Some(runner.name),
+            repository: self.runs.get(&job.run).map(|run| run.repository.clone()),
             labels: job.labels.clone(),
             queue_seconds: job.queue_seconds(),
             ..What::default()
@@ -371,7 +373,6 @@ impl Sim {
         job.status = Status::Completed;
         job.conclusion = Some(conclusion.to_owned());
         job.completed = Some(now);
-        job.release(now);
         let (run, runner) = (job.run, job.runner.clone());
         let mut what = What { job: Some(id), ..What::default() };
         what.conclusion = Some(conclusion.to_owned());
@@ -430,11 +431,7 @@ impl Job {
     /// How long it waited for a runner once nothing else held it back, in the whole seconds that
     /// GitHub tells: less than zero where GitHub's own times are in the wrong order.
     pub fn queue_seconds(&self) -> Option<f64> {
-        Some(self.started?.floor() - self.created.floor() - self.held)
-    }
-
-    pub(super) fn release(&mut self, now: f64) {
-        self.held += self.held_since.take().map_or(0.0, |since| now - since);
+        Some(self.started?.floor() - self.ready.floor())
     }
 }
 
