@@ -60,9 +60,10 @@ impl Polling {
         let metrics = GithubMetrics::new(&mut registry, "pitcrew_exporter");
         let client = Github::new(&config, metrics).unwrap();
         let intake = Intake::open(&folder.path().join("data"), Arc::default()).unwrap();
-        let webhooks = github.with(|sim, _| !sim.settings.webhooks.is_empty());
+        let (webhooks, billing) = github
+            .with(|sim, _| (!sim.settings.webhooks.is_empty(), !sim.settings.usage.is_empty()));
         let scopes = serde_json::from_value(scopes).unwrap();
-        let settings = Settings { scopes, webhooks, speed: 200.0, ..Settings::default() };
+        let settings = Settings { scopes, webhooks, billing, speed: 200.0 };
         let poll = Poll::new(&client, settings, intake.clone());
         let stop = CancellationToken::new();
         tokio::spawn(poll.clone().run(stop.clone()));
@@ -197,4 +198,30 @@ async fn an_organizations_repositories_are_found() {
     queue(&github, json!({}));
     let polling = Polling::start(&github, json!([{ "organization": "owner" }]), |_, _| {});
     polling.until(NEWS, |count| count >= 2.0).await;
+}
+
+#[tokio::test]
+async fn the_last_whole_day_is_billed() {
+    const DAY: f64 = 86_400.0;
+    let today = (clock::unix_seconds() / DAY).floor() * DAY;
+    let item = |day: f64, quantity: u32| {
+        let date = pitcrew_tests::fake_github::json::time(day);
+        json!({
+            "date": date, "product": "Actions", "sku": "Actions Linux", "unitType": "Minutes",
+            "quantity": quantity, "netAmount": f64::from(quantity) / 100.0,
+            "organizationName": "owner", "repositoryName": "name",
+        })
+    };
+    let usage = vec![item(today, 5), item(today - DAY, 100), item(today - 2.0 * DAY, 7)];
+    let github = FakeGithub::start(Sim { usage, ..Sim::default() }).await;
+    let scopes = json!([{ "organization": "owner", "repositories": [REPOSITORY] }]);
+    let polling = Polling::start(&github, scopes, |_, _| {});
+    let line = "{organization=\"owner\",sku=\"Actions Linux\"";
+    polling
+        .until(&format!("github_billing_day_net_amount_dollars{line}}}"), |sum| sum == 1.0)
+        .await;
+    let minutes = format!("github_billing_day_quantity{line},unit=\"Minutes\"}}");
+    assert_eq!(polling.value(&minutes), Some(100.0));
+    let day = polling.value("github_billing_day_timestamp_seconds{organization=\"owner\"}");
+    assert_eq!(day, Some(today - DAY));
 }

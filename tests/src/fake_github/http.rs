@@ -248,6 +248,16 @@ fn query(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// As a value of a query.
+fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    let one = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
 /// Undoes percent encoding.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
@@ -272,7 +282,7 @@ fn links(url: &str, query: &BTreeMap<String, String>, page: usize, pages: usize)
     let rest: String = query
         .iter()
         .filter(|(key, _)| *key != "page")
-        .map(|(key, value)| format!("{key}={value}&"))
+        .map(|(key, value)| format!("{key}={}&", encode(value)))
         .collect();
     let link = |rel: &str, to: usize| format!("<{url}?{rest}page={to}>; rel=\"{rel}\"");
     let mut links = Vec::new();

@@ -118,7 +118,17 @@ fn owned(sim: &Sim, ask: &Ask) -> Vec<Value> {
         let owner = name.split_once('/').map_or("", |(owner, _)| owner);
         org.is_none_or(|org| org.eq_ignore_ascii_case(owner))
     });
-    names.iter().map(|name| json::whole_repository(name, ask.base)).collect()
+    let pushed = |name: &String| {
+        let runs = sim.runs.values().filter(|run| run.repository == *name);
+        runs.map(|run| run.created).fold(0.0, f64::max)
+    };
+    names.sort_by(|a, b| pushed(b).total_cmp(&pushed(a)));
+    let show = |name: &String| {
+        let mut shown = json::whole_repository(name, ask.base);
+        shown["pushed_at"] = json!(json::time(pushed(name)));
+        shown
+    };
+    names.iter().map(show).collect()
 }
 
 /// The run that the path names and its jobs of that attempt.

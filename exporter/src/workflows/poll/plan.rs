@@ -290,7 +290,8 @@ impl Plan {
 
     /// How the targets stand, by what they bring.
     pub(crate) fn tally(&self) -> BTreeMap<&'static str, Tally> {
-        let mut tallies: BTreeMap<&'static str, Tally> = BTreeMap::new();
+        // Those of jobs come and go, and their series should not.
+        let mut tallies = BTreeMap::from([("jobs", Tally::default())]);
         for (target, entry) in &self.entries {
             let tally = tallies.entry(target.data()).or_default();
             match entry {
