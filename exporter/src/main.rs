@@ -52,7 +52,8 @@ exporter.yaml, with every key at its default:
     webhook_secret_file: a file of mode 0600                # turns on POST /webhooks/github
     base_url: https://api.github.com
     auth: { token_file }                                    # or { app_id, installation_id, private_key_file }
-    scopes: [{ repository: owner/name }, { organization: name }]
+    scopes: [{ repository: owner/name }, { organization: name }, { enterprise: name }]
+    billing: false                                          # reads the organizations' last day
     budget_share: 1
 
 Flags go before the environment, the environment before the file. SIGHUP reads the file again.
