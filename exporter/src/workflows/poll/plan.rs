@@ -281,11 +281,15 @@ impl Plan {
         entry.not_before = now + pause;
     }
 
-    /// When the oldest of the targets that fit was last answered; those that are denied or were never
-    /// answered are left out.
+    /// When each target was last answered, without those that are denied or were never answered.
+    pub(crate) fn ages(&self) -> impl Iterator<Item = (&Target, f64)> {
+        let readable = self.entries.iter().filter(|(_, entry)| !entry.denied);
+        readable.filter_map(|(target, entry)| Some((target, entry.answered?)))
+    }
+
+    /// The oldest of these, among the targets that fit.
     pub(crate) fn oldest(&self, fits: impl Fn(&Target) -> bool) -> Option<f64> {
-        let fitting = self.entries.iter().filter(|(target, entry)| !entry.denied && fits(target));
-        fitting.filter_map(|(_, entry)| entry.answered).reduce(f64::min)
+        self.ages().filter(|(target, _)| fits(target)).map(|(_, at)| at).reduce(f64::min)
     }
 
     /// How the targets stand, by what they bring.

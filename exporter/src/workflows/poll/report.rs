@@ -91,7 +91,7 @@ pub const DESCS: &[Desc] = &[
 ];
 
 /// Rows of one family whose labels come from outside.
-const MOST_ROWS: usize = 200;
+const MOST_ROWS: usize = 400;
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -160,16 +160,13 @@ impl Report {
 
 pub(super) fn families(known: &Known, settings: &Settings, stretch: f64, out: &mut Families) {
     let Known { plan, report, .. } = known;
-    for scope in &settings.scopes {
-        let name = scope.to_string();
-        for data in ["runners", "runs", "jobs", "deliveries"] {
-            let oldest = plan.oldest(|target| {
-                target.data() == data && !is_rare(target) && report.scope(target) == name
-            });
-            if let Some(at) = oldest {
-                out.add(&DATA_TIMESTAMP, &[&name, data], at);
-            }
-        }
+    let mut oldest: BTreeMap<(String, &str), f64> = BTreeMap::new();
+    for (target, at) in plan.ages().filter(|(target, _)| !is_rare(target)) {
+        let known = oldest.entry((report.scope(target), target.data())).or_insert(at);
+        *known = known.min(at);
+    }
+    for ((scope, data), at) in oldest.iter().take(MOST_ROWS) {
+        out.add(&DATA_TIMESTAMP, &[scope, data], *at);
     }
     for (data, tally) in plan.tally() {
         let states = [
@@ -225,7 +222,10 @@ pub(super) fn families(known: &Known, settings: &Settings, stretch: f64, out: &m
 
 /// What is read so seldom that its age says nothing.
 fn is_rare(target: &Target) -> bool {
-    matches!(target, Target::Sweep(_) | Target::Hooks(_))
+    matches!(
+        target,
+        Target::Sweep(_) | Target::Hooks(_) | Target::Repositories(_) | Target::Billing(_)
+    )
 }
 
 /// By GitHub's documentation; the first is a fine-grained token's or an App's.
