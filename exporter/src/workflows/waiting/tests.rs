@@ -1,3 +1,5 @@
+//! Who waits for what, with the runners that there are.
+
 use super::*;
 use crate::github::model::{LabelKind, Runner, RunnerLabel};
 use crate::workflows::event::Source;

@@ -1,3 +1,5 @@
+//! Runs, their attempts, and what is counted of them.
+
 use super::*;
 
 fn run(id: u64, status: Status) -> Run {
