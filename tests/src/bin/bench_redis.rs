@@ -181,10 +181,12 @@ fn report(title: &str, ours: &Cost, theirs: &Cost) {
     let each = |cost: &Cost, value: f64| value * 1000.0 / cost.milliseconds.len() as f64;
     let time = |cost: &Cost, share| percentile(cost.milliseconds.clone(), share);
     let medians = (median(ours.milliseconds.clone()), median(theirs.milliseconds.clone()));
-    row("time, median", medians, 1, " ms", "≤ 0.3");
+    // What is promised is promised of the defaults.
+    let aim = |text| if title.is_empty() { text } else { "" };
+    row("time, median", medians, 1, " ms", aim("≤ 0.3"));
     row("time, p95", (time(ours, 0.95), time(theirs, 0.95)), 1, " ms", "");
     let count = |cost: &Cost| cost.commands as f64 / cost.milliseconds.len() as f64;
-    row("commands sent", (count(ours), count(theirs)), 0, "", "≤ 0.5");
+    row("commands sent", (count(ours), count(theirs)), 0, "", aim("≤ 0.5"));
     let own = (each(ours, ours.own_seconds), each(theirs, theirs.own_seconds));
     row("CPU of the exporter", own, 2, " ms", "");
     let redis = (each(ours, ours.redis_seconds), each(theirs, theirs.redis_seconds));
