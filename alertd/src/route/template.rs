@@ -8,8 +8,6 @@ mod data;
 mod functions;
 mod json;
 mod members;
-mod moment;
-mod rewrite;
 #[cfg(test)]
 mod tests;
 
@@ -19,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use gotmpl::Value;
+use gotmpl::parse::{DefineNode, ListNode};
 use pitcrew_exporter::config::glob;
 use pitcrew_exporter::config::yaml::{self, Invalid};
 
 pub use self::data::quote;
 use super::notification::Notification;
-use crate::rules::template::SyntaxError;
 use crate::rules::template::output::{Bounded, cause};
+use crate::rules::template::{SyntaxError, rewrite};
 
 /// Longer output is an error: receivers cut far below it.
 const MAX_OUTPUT: usize = 512 * 1024;
@@ -69,7 +68,7 @@ impl Templates {
 
     /// The same with the text of one more file of this name, which is a template too.
     pub fn with(mut self, name: &str, text: &str) -> Result<Templates, SyntaxError> {
-        let (body, defines) = rewrite::parse(text)?;
+        let (body, defines) = parse(text)?;
         let mut own: BTreeSet<String> = BTreeSet::from([name.to_owned()]);
         self.text = self.text.add_parse_tree(name, body.clone());
         self.html = added(self.html, name, body);
@@ -116,11 +115,11 @@ impl Templates {
 
     /// What is wrong with a text, as far as that can be told without a notification.
     pub fn check(&self, text: &str) -> Result<(), SyntaxError> {
-        rewrite::parse(text).map(drop)
+        parse(text).map(drop)
     }
 
     fn run(&self, text: &str, of: &Scope<'_>) -> Result<String, String> {
-        let (body, defines) = rewrite::parse(text).map_err(|error| error.to_string())?;
+        let (body, defines) = parse(text).map_err(|error| error.to_string())?;
         let mut template = self.text.clone().funcs(functions::bound(of.notification.at));
         for define in defines {
             template = template.add_parse_tree(&define.name, define.body);
@@ -134,7 +133,7 @@ impl Templates {
     }
 
     fn run_html(&self, text: &str, of: &Scope<'_>) -> Result<String, String> {
-        let (body, defines) = rewrite::parse(text).map_err(|error| error.to_string())?;
+        let (body, defines) = parse(text).map_err(|error| error.to_string())?;
         let mut template = self.html.clone().funcs(functions::bound(of.notification.at));
         for define in defines {
             template = added(template, &define.name, define.body);
@@ -201,6 +200,10 @@ fn callers(changed: &BTreeSet<String>) -> BTreeSet<String> {
             return all;
         }
     }
+}
+
+fn parse(text: &str) -> Result<(ListNode, Vec<DefineNode>), SyntaxError> {
+    rewrite::parse(text, &functions::known, &[])
 }
 
 fn call(name: &str) -> String {

@@ -1,11 +1,16 @@
 //! Templates in labels and annotations: Go's language, Prometheus' functions.
 //!
-//! The crate `gotmpl` runs them; this module adds what it lacks (see `syntax` and `values`).
+//! The crate `gotmpl` runs them; this module adds what it lacks (see `syntax`, `rewrite`,
+//! `record` and `values`).
 
 pub(crate) mod functions;
 pub(crate) mod humanize;
+pub(crate) mod members;
+pub(crate) mod moment;
 pub mod number;
 pub(crate) mod output;
+pub(crate) mod record;
+pub(crate) mod rewrite;
 pub(crate) mod syntax;
 #[cfg(test)]
 mod tests;
@@ -59,8 +64,8 @@ impl Template {
         if !text.contains("{{") {
             return Ok(Template { text: text.to_owned(), parsed: None });
         }
-        let (mut body, defines) = syntax::parse(text, &functions::known, VARIABLES)?;
-        let (preamble, _) = syntax::parse(PREAMBLE, &functions::known, &[])?;
+        let (mut body, defines) = rewrite::parse(text, &functions::known, VARIABLES)?;
+        let (preamble, _) = rewrite::parse(PREAMBLE, &functions::known, &[])?;
         body.nodes.splice(0..0, preamble.nodes);
         let mut parsed = BARE.clone().add_parse_tree(MAIN, body);
         for define in defines {
@@ -112,10 +117,9 @@ impl Scope {
             ("ExternalLabels", functions::label_map(&around.external_labels)),
             ("ExternalURL", Value::String(around.external_url.as_str().into())),
         ];
-        let data = data.into_iter().map(|(name, value)| (name.into(), value)).collect();
         Scope {
             functions: functions::bound(query, now, &around.external_url),
-            data: Value::Map(Arc::new(data)),
+            data: record::record(record::ALERT, data),
         }
     }
 }

@@ -1,19 +1,16 @@
 //! A notification as templates see it.
 //!
-//! The crate knows maps and lists. A struct of Go's is a map with [`KIND`] among its keys, which no
-//! label can be named; a map without it is Alertmanager's `KV`, whose absent keys are empty texts.
+//! Structs are what `rules/template/record.rs` makes of them; a map without a kind is Alertmanager's
+//! `KV`, whose absent keys are empty texts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gotmpl::Value;
 
-use super::moment;
-use crate::model::sample::Timestamp;
 use crate::route::notification::{Notification, NotifiedAlert, common};
-
-/// The key of a struct's type.
-pub(super) const KIND: &str = "\0";
+use crate::rules::template::moment::{self, NEVER};
+use crate::rules::template::record::{record, text};
 
 pub(super) fn data(notification: &Notification, external_url: &str) -> Value {
     let annotations: Vec<_> = notification.alerts.iter().map(annotations).collect();
@@ -50,9 +47,6 @@ fn alert(alert: &NotifiedAlert, annotations: &BTreeMap<String, String>) -> Value
     )
 }
 
-/// Go's zero time, 0001-01-01T00:00:00Z: the end of what has none.
-pub(super) const NEVER: Timestamp = Timestamp(-62_135_596_800_000);
-
 /// Pool and member stand among the annotations, where no label of the alert is touched.
 fn annotations(alert: &NotifiedAlert) -> BTreeMap<String, String> {
     let mut annotations = alert.annotations.clone();
@@ -74,25 +68,7 @@ pub fn quote(name: &str) -> String {
     quoted
 }
 
-/// A struct of Go's.
-pub(super) fn record<const N: usize>(kind: &str, fields: [(&str, Value); N]) -> Value {
-    let fields = fields.into_iter().map(|(name, value)| (Arc::from(name), value));
-    Value::Map(Arc::new(fields.chain([(Arc::from(KIND), text(kind))]).collect()))
-}
-
-/// The type of a struct; `None` for everything else.
-pub(super) fn kind(value: &Value) -> Option<&str> {
-    match value.field(KIND) {
-        Some(Value::String(kind)) => Some(kind),
-        _ => None,
-    }
-}
-
 pub(super) fn kv(map: &BTreeMap<String, String>) -> Value {
     let pairs = map.iter().map(|(name, value)| (Arc::from(name.as_str()), text(value)));
     Value::Map(Arc::new(pairs.collect()))
-}
-
-pub(super) fn text(text: &str) -> Value {
-    Value::String(text.into())
 }

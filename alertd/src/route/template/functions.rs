@@ -6,15 +6,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use gotmpl::{FuncMap, SafeKind, TemplateError, Value};
 
-use super::data::{KIND, text};
-use super::json;
-use super::members::{self, GET};
-use super::moment;
+use super::{json, members};
 use crate::model::sample::Timestamp;
 use crate::rules::template::functions as rules;
 use crate::rules::template::output::cause;
+use crate::rules::template::record::text;
+use crate::rules::template::rewrite::GET;
 use crate::rules::template::syntax::PRINT;
-use crate::rules::template::{humanize, values};
+use crate::rules::template::{humanize, moment, values};
 
 type Outcome = Result<Value, TemplateError>;
 type Function = fn(&[Value]) -> Outcome;
@@ -47,16 +46,16 @@ const OWN: &[(&str, Function)] = &[
     (GET, members::get),
     (PRINT, |args| match args {
         [safe @ Value::Safe { .. }] => Ok(safe.clone()),
-        _ => Ok(text(&show(one(args)?))),
+        _ => Ok(text(&values::shown(one(args)?))),
     }),
-    ("print", |args| Ok(text(&values::print_all(&shown(args))))),
-    ("println", |args| Ok(text(&values::print_line(&shown(args))))),
-    ("printf", |args| Ok(text(&values::printf(&shown(args))?))),
+    ("print", |args| Ok(text(&values::print_all(args)))),
+    ("println", |args| Ok(text(&values::print_line(args)))),
+    ("printf", |args| Ok(text(&values::printf(args)?))),
     ("title", |args| Ok(text(&title(string(args, 0)?)))),
     ("trimSpace", |args| Ok(text(string(args, 0)?.trim()))),
     ("join", |args| {
         let separator = string(args, 0)?;
-        let items: Vec<String> = list(args, 1)?.iter().map(show).collect();
+        let items: Vec<String> = list(args, 1)?.iter().map(values::print).collect();
         Ok(text(&items.join(separator)))
     }),
     ("safeHtml", |args| Ok(Value::Safe { kind: SafeKind::Html, s: string(args, 0)?.into() })),
@@ -137,34 +136,6 @@ pub(super) fn bound(now: Timestamp) -> FuncMap {
         }),
     );
     functions
-}
-
-/// What an action prints of a value, as Go does.
-pub(super) fn show(value: &Value) -> String {
-    match value {
-        time if moment::is(time, "Time") => moment::print_time(time),
-        length if moment::is(length, "Duration") => moment::print_duration(length),
-        Value::List(items) => {
-            let items: Vec<String> = items.iter().map(show).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Map(pairs) if pairs.contains_key(KIND) => {
-            let fields = pairs.iter().filter(|(name, _)| name.as_ref() != KIND);
-            let fields: Vec<String> = fields.map(|(_, value)| show(value)).collect();
-            format!("{{{}}}", fields.join(" "))
-        }
-        Value::Map(pairs) => {
-            let pairs = pairs.iter().map(|(key, value)| format!("{key}:{}", show(value)));
-            format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
-        }
-        other => values::print(other),
-    }
-}
-
-/// Lists and structs as text, which the language's own printing does not know.
-fn shown(args: &[Value]) -> Vec<Value> {
-    let compound = |arg: &Value| matches!(arg, Value::List(_) | Value::Map(_));
-    args.iter().map(|arg| if compound(arg) { text(&show(arg)) } else { arg.clone() }).collect()
 }
 
 fn bad(message: &str) -> Outcome {

@@ -3,9 +3,9 @@
 use gotmpl::Value;
 use serde_json::{Map, Value as Json};
 
-use super::data::{KIND, kind};
-use super::moment;
 use crate::model::sample::Timestamp;
+use crate::rules::template::moment;
+use crate::rules::template::record::{KIND, kind};
 
 /// With `<`, `>` and `&` as escapes, so that the text is safe within HTML.
 pub(super) fn encode(value: &Value) -> String {

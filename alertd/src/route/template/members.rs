@@ -5,25 +5,14 @@ use std::sync::Arc;
 
 use gotmpl::{TemplateError, Value};
 
-use super::data::{KIND, kind, record, text};
-use super::moment;
-
-/// The function that every field and method is a call of: value, path, arguments of the last.
-pub(super) const GET: &str = "__get";
+use crate::rules::template::members::walk;
+use crate::rules::template::moment;
+use crate::rules::template::record::{KIND, kind, record, text};
 
 type Outcome = Result<Value, TemplateError>;
 
 pub(super) fn get(args: &[Value]) -> Outcome {
-    let [value, Value::String(path), args @ ..] = args else {
-        return Err(TemplateError::Exec("expected a field".to_owned()));
-    };
-    let mut value = value.clone();
-    let mut names = path.split('.').peekable();
-    while let Some(name) = names.next() {
-        let args = if names.peek().is_none() { args } else { &[] };
-        value = member(&value, name, args)?;
-    }
-    Ok(value)
+    walk(args, member)
 }
 
 fn member(value: &Value, name: &str, args: &[Value]) -> Outcome {
@@ -60,10 +49,6 @@ fn member(value: &Value, name: &str, args: &[Value]) -> Outcome {
             }
             _ => return unknown("list"),
         },
-        (Value::Nil, None) => {
-            let message = format!("nil pointer evaluating field {name}");
-            return Err(TemplateError::Exec(message));
-        }
         (other, None) => return unknown(other.type_name()),
     };
     match args.is_empty() {

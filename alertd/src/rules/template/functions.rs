@@ -10,11 +10,14 @@ use gotmpl::{FuncMap, TemplateError, Value};
 use pitcrew_exporter::config::duration;
 use regex::Regex;
 
-use super::humanize;
-use super::number;
+use super::record::{self, KIND, OPEN, SAMPLE, kind};
+use super::rewrite::{GET, NOTHING, RANGED};
 use super::syntax::PRINT;
-use super::values::{equal, float, is_deep, order, print, print_all, print_line, printf, text};
+use super::values::{
+    equal, float, is_deep, order, print, print_all, print_line, printf, shown, text,
+};
 use super::{MAX_OUTPUT, QueryFn, graph_link, table_link};
+use super::{humanize, members, moment, number};
 use crate::model::labels::Labels;
 use crate::model::pattern;
 use crate::model::sample::Timestamp;
@@ -27,7 +30,8 @@ type Function = fn(&[Value]) -> Outcome;
 
 /// Functions whose answer depends on their arguments alone.
 const PURE: &[(&str, usize, Function)] = &[
-    (PRINT, 1, |args| Ok(string(print(&args[0])))),
+    (PRINT, 1, |args| Ok(string(shown(&args[0])))),
+    (RANGED, 1, |args| record::ranged(&args[0])),
     ("not", 1, |args| Ok(Value::Bool(!args[0].is_truthy()))),
     ("ne", 2, |args| Ok(Value::Bool(!equal(&args[0], &args[1])?))),
     ("lt", 2, |args| Ok(Value::Bool(less(args)?))),
@@ -45,11 +49,12 @@ const PURE: &[(&str, usize, Function)] = &[
     ("humanizeDuration", 1, |args| Ok(string(humanize::duration(float(&args[0])?)))),
     ("humanizePercentage", 1, |args| Ok(string(humanize::percentage(float(&args[0])?)))),
     ("humanizeTimestamp", 1, |args| timestamp(&args[0])),
-    ("toTime", 1, |args| match float(&args[0])? {
-        seconds if seconds.is_finite() => timestamp(&args[0]),
-        _ => Err(TemplateError::Exec("value is NaN or Inf".to_owned())),
+    ("toTime", 1, |args| Ok(moment::time(instant(finite(&args[0])?)?, "UTC"))),
+    ("toDuration", 1, |args| {
+        let seconds = finite(&args[0])?;
+        instant(seconds)?;
+        Ok(moment::duration((seconds * 1e3) as i64))
     }),
-    ("toDuration", 1, |args| Ok(string(number::duration(float(&args[0])?)))),
     ("parseDuration", 1, |args| parse_duration(argument(args, 0)?)),
     ("title", 1, |args| Ok(string(title(argument(args, 0)?)))),
     ("toUpper", 1, |args| Ok(string(argument(args, 0)?.to_uppercase()))),
@@ -71,6 +76,9 @@ const PURE: &[(&str, usize, Function)] = &[
 
 /// Functions that take any number of arguments.
 const VARIADIC: &[(&str, Function)] = &[
+    (GET, members::get),
+    (NOTHING, |_| Ok(Value::Nil)),
+    ("index", index),
     ("eq", |args| {
         let [first, rest @ ..] = args else { return Err(wrong_count("eq", 2, 0)) };
         if rest.is_empty() {
@@ -87,9 +95,8 @@ const VARIADIC: &[(&str, Function)] = &[
         if args.iter().any(is_deep) {
             return Err(TemplateError::Exec("arguments are nested too deep".to_owned()));
         }
-        let named =
-            args.iter().enumerate().map(|(at, arg)| (format!("arg{at}").into(), arg.clone()));
-        Ok(Value::Map(Arc::new(named.collect())))
+        let named = args.iter().enumerate();
+        Ok(record::record(OPEN, named.map(|(at, arg)| (format!("arg{at}"), arg.clone()))))
     }),
     ("printf", |args| Ok(string(printf(args)?))),
     ("html", |args| Ok(string(gotmpl::html_escape(&joined(args))))),
@@ -99,12 +106,15 @@ const VARIADIC: &[(&str, Function)] = &[
 ];
 
 /// Functions of the template language itself that the crate implements as Go does.
-const LANGUAGE: &[&str] = &["and", "or", "index", "slice", "call", "js"];
+const LANGUAGE: &[&str] = &["and", "or", "slice", "call", "js"];
 
 /// Functions whose answer depends on where and when the template is expanded.
 const BOUND: &[&str] = &["query", "now", "externalURL", "pathPrefix"];
 
 pub(super) fn known(name: &str) -> bool {
+    if name.starts_with("__") {
+        return false;
+    }
     PURE.iter().any(|(known, ..)| *known == name)
         || VARIADIC.iter().any(|(known, _)| *known == name)
         || LANGUAGE.contains(&name)
@@ -175,14 +185,13 @@ pub(super) fn bound(query: QueryFn, now: Timestamp, external_url: &str) -> FuncM
 }
 
 pub(super) fn label_map(labels: &Labels) -> Value {
-    let pairs =
-        labels.pairs().iter().map(|(name, value)| (name.clone(), Value::String(value.clone())));
+    let pairs = labels.pairs().iter().filter(|(name, _)| name.as_ref() != KIND);
+    let pairs = pairs.map(|(name, value)| (name.clone(), Value::String(value.clone())));
     Value::Map(Arc::new(pairs.collect()))
 }
 
 fn sample(labels: &Labels, value: f64) -> Value {
-    let parts = [("Labels", label_map(labels)), ("Value", Value::Float(value))];
-    Value::Map(Arc::new(parts.into_iter().map(|(name, part)| (name.into(), part)).collect()))
+    record::record(SAMPLE, [("Labels", label_map(labels)), ("Value", Value::Float(value))])
 }
 
 fn string(text: impl Into<Arc<str>>) -> Value {
@@ -198,9 +207,9 @@ fn argument(args: &[Value], at: usize) -> Result<&str, TemplateError> {
 
 fn calling(name: &str, error: TemplateError) -> TemplateError {
     let message = super::output::cause(error);
-    TemplateError::Exec(match name {
-        PRINT => message,
-        _ => format!("error calling {name}: {message}"),
+    TemplateError::Exec(match name.starts_with("__") {
+        true => message,
+        false => format!("error calling {name}: {message}"),
     })
 }
 
@@ -218,16 +227,40 @@ fn less_or_equal(args: &[Value]) -> Result<bool, TemplateError> {
 }
 
 fn length(value: &Value) -> Outcome {
-    if member(value, "Labels").is_ok() && member(value, "Value").is_ok() {
-        return Err(TemplateError::Exec("len of type template.sample".to_owned()));
+    match (kind(value), value.len()) {
+        (Some(OPEN), Some(with_kind)) => Ok(Value::Int(with_kind as i64 - 1)),
+        (Some(kind), _) => {
+            let kind = kind.trim_start_matches('*');
+            Err(TemplateError::Exec(format!("len of type {kind}")))
+        }
+        (None, Some(length)) => Ok(Value::Int(length as i64)),
+        (None, None) => Err(TemplateError::Exec(format!("len of type {}", value.type_name()))),
     }
-    match value {
-        Value::Nil => Ok(Value::Int(0)),
-        other => match other.len() {
-            Some(length) => Ok(Value::Int(length as i64)),
-            None => Err(TemplateError::Exec(format!("len of type {}", other.type_name()))),
-        },
-    }
+}
+
+/// The element under each key in turn.
+fn index(args: &[Value]) -> Outcome {
+    let Some((value, keys)) = args.split_first() else { return Err(wrong_count("index", 1, 0)) };
+    keys.iter().try_fold(value.clone(), |value, key| match (&value, key) {
+        (Value::Map(pairs), Value::String(name)) if matches!(kind(&value), None | Some(OPEN)) => {
+            let found = pairs.get(name).filter(|_| name.as_ref() != KIND).cloned();
+            Ok(found.unwrap_or_else(|| record::missing(&value)))
+        }
+        (Value::List(_) | Value::String(_), Value::Int(at)) => {
+            let at_place = usize::try_from(*at).ok();
+            let found = at_place.and_then(|place| match &value {
+                Value::List(items) => items.get(place).cloned(),
+                Value::String(text) => text.as_bytes().get(place).map(|b| Value::Int((*b).into())),
+                _ => None,
+            });
+            found.ok_or_else(|| TemplateError::Exec(format!("index out of range: {at}")))
+        }
+        (Value::Nil, _) => Err(TemplateError::Exec("index of untyped nil".to_owned())),
+        (item, key) => {
+            let (item, key) = (kind(item).unwrap_or(item.type_name()), key.type_name());
+            Err(TemplateError::Exec(format!("can't index item of type {item} with {key}")))
+        }
+    })
 }
 
 fn first(vector: &Value) -> Outcome {
@@ -264,16 +297,26 @@ fn sort_by_label(name: &str, vector: &Value) -> Outcome {
 }
 
 fn timestamp(value: &Value) -> Outcome {
-    let seconds = float(value)?;
-    if !seconds.is_finite() {
-        return Ok(string(number::significant(seconds, 4)));
+    match float(value)? {
+        seconds if seconds.is_finite() => Ok(string(number::time(instant(seconds)?))),
+        odd => Ok(string(number::significant(odd, 4))),
     }
+}
+
+fn finite(value: &Value) -> Result<f64, TemplateError> {
+    match float(value)? {
+        seconds if seconds.is_finite() => Ok(seconds),
+        _ => Err(TemplateError::Exec("value is NaN or Inf".to_owned())),
+    }
+}
+
+fn instant(seconds: f64) -> Result<Timestamp, TemplateError> {
     if seconds.abs() > 9_223_372_036.0 {
         let message = format!("{seconds} cannot be represented as a time");
         return Err(TemplateError::Exec(message));
     }
     // Prometheus cuts off what is finer than a millisecond.
-    Ok(string(number::time(Timestamp((seconds * 1e9) as i64 / 1_000_000))))
+    Ok(Timestamp((seconds * 1e9) as i64 / 1_000_000))
 }
 
 fn parse_duration(text: &str) -> Outcome {

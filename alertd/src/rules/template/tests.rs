@@ -176,6 +176,93 @@ fn edges_as_in_promtool() {
     }
 }
 
+/// Structs, open maps, times and nothing, each as Debian's promtool expands it.
+#[test]
+fn values_as_in_promtool() {
+    let first = "(query \"q\" | sortByLabel \"i\" | first)";
+    for (text, want) in [
+        ("{{ (args \"a\").arg5 }} {{ (args).arg0 }} {{ args }}", "<no value> <no value> map[]"),
+        ("{{ index (args \"a\") \"arg9\" }}", "<no value>"),
+        (
+            "{{ define \"x\" }}<{{ . }} {{ .arg0 }}>{{ end }}{{ template \"x\" }}",
+            "<<no value> <no value>>",
+        ),
+        ("{{ define \"x\" }}{{ if . }}y{{ else }}n{{ end }}{{ end }}{{ template \"x\" }}", "n"),
+        (
+            "{{ define \"a\" }}1{{ end }}{{ define \"b\" }}{{ template \"a\" }}2{{ end }}{{ template \"b\" }}",
+            "12",
+        ),
+        ("{{ if (args \"a\").arg5 }}y{{ else }}n{{ end }} {{ or (args \"a\").arg5 \"z\" }}", "n z"),
+        ("{{ eq (args \"a\").arg5 \"\" }}", "false"),
+        ("{{ print nil }} {{ print (args \"a\").arg5 }}", "<nil> <nil>"),
+        ("{{ printf \"%v %s\" (args \"a\").arg5 nil }}", "<nil> %!s(<nil>)"),
+        ("{{ args \"a\" 1 2.5 }} {{ len (args \"a\" \"b\") }}", "map[arg0:a arg1:1 arg2:2.5] 2"),
+        ("{{ range $k, $v := args \"a\" \"b\" }}{{ $k }}={{ $v }};{{ end }}", "arg0=a;arg1=b;"),
+        ("{{ printf \"%s\" $externalLabels }}", "map[site:north]"),
+        ("{{ printf \"%q\" $externalLabels }}", "map[\"site\":\"north\"]"),
+        ("{{ printf \"%#v\" $externalLabels }}", "map[string]string{\"site\":\"north\"}"),
+        ("{{ printf \"%d\" $externalLabels }}", "map[%!d(string=site):%!d(string=north)]"),
+        ("{{ printf \"%x\" $externalLabels }}", "map[73697465:6e6f727468]"),
+        ("{{ printf \"%q\" (args \"a\" 1) }}", "map[\"arg0\":\"a\" \"arg1\":'\\x01']"),
+        (
+            "{{ printf \"%s\" (args \"a\" 1 2.5) }}",
+            "map[arg0:a arg1:%!s(int=1) arg2:%!s(float64=2.5)]",
+        ),
+        (
+            "{{ html $externalLabels }} {{ urlquery $externalLabels }}",
+            "map[site:north] map%5Bsite%3Anorth%5D",
+        ),
+        ("{{ print $externalLabels 1 2 \"a\" }}", "map[site:north] 1 2a"),
+        (
+            "{{ . }}",
+            "{map[__name__:m instance:web-1:9100 job:node] map[site:north] https://pitcrew.example.org/watch/ 0.1}",
+        ),
+        (
+            "{{ (toTime 0).Year }} {{ (toTime 1643114203).Format \"2006-01-02 15:04\" }}",
+            "1970 2022-01-25 12:36",
+        ),
+        (
+            "{{ with toTime 1643114203 }}{{ .Weekday }} {{ .Month }} {{ .YearDay }} {{ .Unix }}{{ end }}",
+            "Tuesday January 25 1643114203",
+        ),
+        ("{{ printf \"%s\" (toTime 1643114203.5) }}", "2022-01-25 12:36:43.5 +0000 UTC"),
+        ("{{ printf \"%T\" (toTime 0) }} {{ (toTime 0).IsZero }}", "*time.Time false"),
+        ("{{ (toDuration 90).Minutes }} {{ printf \"%v\" (toDuration 90) }}", "1.5 1m30s"),
+    ] {
+        assert_eq!(expand(text), want, "{text}");
+    }
+    for (text, want) in [
+        ("{{ FIRST }}", "{map[i:101] 1}"),
+        ("{{ printf \"%s\" FIRST }}", "&{map[i:101] %!s(float64=1)}"),
+        ("{{ printf \"%+v\" FIRST }}", "&{Labels:map[i:101] Value:1}"),
+        ("{{ FIRST.Labels.nope }}|{{ FIRST.Value }}", "|1"),
+        ("{{ index (query \"q\" | sortByLabel \"i\") 0 }}", "{map[i:101] 1}"),
+    ] {
+        assert_eq!(expand(&text.replace("FIRST", first)), want, "{text}");
+    }
+    for (text, cause) in [
+        ("{{ .Nope }}", "can't evaluate field Nope in type struct { Labels"),
+        ("{{ if .Nope }}x{{ end }}", "can't evaluate field Nope"),
+        ("{{ (query \"q\" | first).Nope }}", "can't evaluate field Nope in type *template.sample"),
+        ("{{ $value.Nope }}", "can't evaluate field Nope in type float64"),
+        ("{{ (toTime 0).Nope }}", "can't evaluate field Nope in type *time.Time"),
+        ("{{ (humanizeTimestamp 1).Year }}", "can't evaluate field Year in type string"),
+        ("{{ range . }}x{{ end }}", "range can't iterate over"),
+        ("{{ index (query \"q\") 7 }}", "index out of range: 7"),
+        ("{{ toUpper (args \"a\").arg5 }}", "error calling toUpper"),
+        ("{{ eq $labels $labels }}", "error calling eq"),
+        ("{{ humanize $labels.nope }}", "error calling humanize"),
+        ("{{ toUpper 5 }}", "error calling toUpper"),
+        ("{{ len . }}", "error calling len"),
+    ] {
+        let got = expand(text);
+        assert!(
+            got.starts_with("<error expanding template") && got.contains(cause),
+            "{text}: {got}"
+        );
+    }
+}
+
 #[test]
 fn a_failing_template_costs_its_text_only() {
     for (text, cause) in [

@@ -1,19 +1,28 @@
 //! Go's way to print and compare template values, where the template crate differs.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos};
 use gotmpl::{TemplateError, Value};
 
-use super::number;
+use super::record::{OPEN, SAMPLE, fields, kind};
+use super::{moment, number};
 
 /// Lists and maps within one another.
 const MAX_NESTED: usize = 8;
 /// Values in them that are looked at.
 const MAX_LOOKED_AT: usize = 100_000;
 
-/// What an action prints: an absent label is the empty string, a float is written as Go does. No
-/// longer than an output may be, and a little.
+/// What an action prints of a value.
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::Nil => "<no value>".to_owned(),
+        other => print(other),
+    }
+}
+
+/// A value as text, as Go writes it. No longer than an output may be, and a little.
 pub(crate) fn print(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
@@ -25,28 +34,40 @@ fn write(value: &Value, out: &mut String) {
         return;
     }
     match value {
-        Value::Nil => {}
         Value::Float(float) => out.push_str(&number::shortest(*float)),
+        time if moment::is(time, "Time") => out.push_str(&moment::print_time(time)),
+        length if moment::is(length, "Duration") => out.push_str(&moment::print_duration(length)),
         Value::List(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                out.push_str(if at > 0 { " " } else { "" });
-                write(item, out);
-            }
-            out.push(']');
+            let items = items.iter().map(|item| (None, item));
+            join("[", items, "]", out);
         }
         Value::Map(pairs) => {
-            out.push_str("map[");
-            for (at, (key, value)) in pairs.iter().enumerate() {
-                out.push_str(if at > 0 { " " } else { "" });
-                out.push_str(key);
-                out.push(':');
-                write(value, out);
-            }
-            out.push(']');
+            let is_struct = kind(value).is_some_and(|kind| kind != OPEN);
+            let fields = fields(pairs).into_iter();
+            let named = |(name, value)| ((!is_struct).then_some(name), value);
+            let (open, close) = if is_struct { ("{", "}") } else { ("map[", "]") };
+            join(open, fields.map(named), close, out);
         }
         other => out.push_str(&other.to_string()),
     }
+}
+
+fn join<'a>(
+    open: &str,
+    items: impl Iterator<Item = (Option<&'a Arc<str>>, &'a Value)>,
+    close: &str,
+    out: &mut String,
+) {
+    out.push_str(open);
+    for (at, (name, value)) in items.enumerate() {
+        out.push_str(if at > 0 { " " } else { "" });
+        if let Some(name) = name {
+            out.push_str(name);
+            out.push(':');
+        }
+        write(value, out);
+    }
+    out.push_str(close);
 }
 
 /// Whether lists and maps hold one another deeper than anything needs: what prints and drops them
@@ -71,7 +92,7 @@ pub(crate) fn print_all(args: &[Value]) -> String {
     let mut text = String::new();
     let mut after_text = true;
     for (at, arg) in args.iter().enumerate() {
-        let is_text = matches!(arg, Value::String(_) | Value::Nil);
+        let is_text = matches!(arg, Value::String(_));
         if at > 0 && !is_text && !after_text {
             text.push(' ');
         }
@@ -98,6 +119,7 @@ pub(crate) fn printf(args: &[Value]) -> Result<String, TemplateError> {
         Value::Bool(bool) => Expr::Bool(at, bool),
         Value::Int(int) => Expr::Number(at, Number::Int(int)),
         Value::Float(float) => Expr::Number(at, Number::Float(float)),
+        Value::Nil => Expr::Nil(at),
         other => Expr::String(at, print(&other).into()),
     });
     // The crate shows its `printf` to templates only, so it is called from one.
@@ -123,12 +145,9 @@ fn asks_for_too_much(args: &[Value]) -> bool {
 }
 
 /// Rewrites what the crate's `printf` gets wrong into what it gets right: floats under `%v` and
-/// under integer verbs, and absent labels. Formats that pick or size by argument are left alone.
+/// under integer verbs, and compound values. Formats that pick or size by argument are left alone.
 fn prepare_printf(args: &[Value]) -> Vec<Value> {
-    let mut args: Vec<Value> = args
-        .iter()
-        .map(|arg| if matches!(arg, Value::Nil) { Value::String("".into()) } else { arg.clone() })
-        .collect();
+    let mut args = args.to_vec();
     let Some(Value::String(format)) = args.first().cloned() else { return args };
     if format.contains(['[', '*']) {
         return args;
@@ -167,6 +186,10 @@ fn prepare_printf(args: &[Value]) -> Vec<Value> {
                     Some(number::shortest(float))
                 }
                 ('T', _) if plain => args.get(at).map(|arg| go_type(arg).to_owned()),
+                (_, None) if args.get(at).is_some_and(is_compound) => {
+                    let flags: String = written.drain(flags_at..).collect();
+                    args.get(at).map(|arg| compound(&flags, char, arg))
+                }
                 ('d' | 'c' | 'o' | 'q' | 'U', Some(float)) => {
                     Some(format!("%!{char}(float64={})", number::shortest(float)))
                 }
@@ -190,10 +213,58 @@ fn prepare_printf(args: &[Value]) -> Vec<Value> {
     args
 }
 
+fn is_compound(value: &Value) -> bool {
+    matches!(value, Value::List(_) | Value::Map(_))
+}
+
+/// A verb with its flags, of each part of a list, map or struct, keys of maps among them.
+fn compound(flags: &str, verb: char, value: &Value) -> String {
+    let one = |value: &Value| match value {
+        inner if is_compound(inner) => compound(flags, verb, inner),
+        plain => {
+            let format = Value::String(format!("%{flags}{verb}").into());
+            printf(&[format, plain.clone()]).unwrap_or_default()
+        }
+    };
+    let (sharp, plus) = (flags.contains('#') && verb == 'v', flags.contains('+') && verb == 'v');
+    let (pairs, kind) = match value {
+        time if moment::is(time, "Time") || moment::is(time, "Duration") => {
+            return one(&Value::String(print(time).into()));
+        }
+        Value::Map(pairs) => (fields(pairs), kind(value)),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(one).collect();
+            return format!("[{}]", items.join(" "));
+        }
+        plain => return one(plain),
+    };
+    let is_struct = kind.is_some_and(|kind| kind != OPEN);
+    let part = |(name, value): (&Arc<str>, &Value)| match (is_struct, plus || sharp) {
+        (true, false) => one(value),
+        (true, true) => format!("{name}:{}", one(value)),
+        (false, _) => format!("{}:{}", one(&Value::String(Arc::clone(name))), one(value)),
+    };
+    let parts: Vec<String> = pairs.into_iter().map(part).collect();
+    match (is_struct, sharp) {
+        (true, _) if kind == Some(SAMPLE) => format!("&{{{}}}", parts.join(" ")),
+        (true, _) => format!("{{{}}}", parts.join(" ")),
+        (false, false) => format!("map[{}]", parts.join(" ")),
+        (false, true) => format!("{}{{{}}}", go_type(value), parts.join(", ")),
+    }
+}
+
 /// What Go calls the type of a value.
 fn go_type(value: &Value) -> &'static str {
+    match kind(value) {
+        Some("Time") => return "*time.Time",
+        Some("Duration") => return "time.Duration",
+        Some(OPEN) => return OPEN,
+        Some(_) => return SAMPLE,
+        None => {}
+    }
     match value {
-        Value::Nil | Value::String(_) => "string",
+        Value::Nil => "<nil>",
+        Value::String(_) => "string",
         Value::Bool(_) => "bool",
         Value::Int(_) | Value::Uint(_) => "int",
         Value::Float(_) => "float64",
@@ -205,6 +276,8 @@ fn go_type(value: &Value) -> &'static str {
 /// Go's `eq` of two values: an error when their kinds differ.
 pub(super) fn equal(left: &Value, right: &Value) -> Result<bool, TemplateError> {
     match (left, right) {
+        (Value::Nil, Value::Nil) => Ok(true),
+        (Value::Nil, _) | (_, Value::Nil) => Ok(false),
         (Value::Bool(left), Value::Bool(right)) => Ok(left == right),
         (Value::Float(left), Value::Float(right)) => Ok(left == right),
         (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => {
@@ -244,10 +317,9 @@ pub(crate) fn float(value: &Value) -> Result<f64, TemplateError> {
     }
 }
 
-/// The text of an argument; an absent label is the empty string, as in Prometheus.
+/// The text of an argument.
 pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
-        Value::Nil => Some(""),
         Value::String(text) => Some(text),
         _ => None,
     }

@@ -2,13 +2,22 @@
 
 use gotmpl::parse::{BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, PipeNode, Pos};
 
-use super::functions;
-use super::members::GET;
-use crate::rules::template::SyntaxError;
-use crate::rules::template::syntax;
+use super::syntax::{self, SyntaxError};
 
-pub(super) fn parse(text: &str) -> Result<(ListNode, Vec<DefineNode>), SyntaxError> {
-    let (mut body, mut defines) = syntax::parse(text, &functions::known, &[])?;
+/// The function that every field and method is a call of: value, path, arguments of the last.
+pub(crate) const GET: &str = "__get";
+/// The function that a value passes through before `range` goes over it.
+pub(crate) const RANGED: &str = "__ranged";
+/// The function that gives nothing, for who calls a template with nothing.
+pub(crate) const NOTHING: &str = "__nothing";
+
+/// As [`syntax::parse`].
+pub(crate) fn parse(
+    text: &str,
+    knows: &dyn Fn(&str) -> bool,
+    variables: &[&str],
+) -> Result<(ListNode, Vec<DefineNode>), SyntaxError> {
+    let (mut body, mut defines) = syntax::parse(text, knows, variables)?;
     list(&mut body);
     for define in &mut defines {
         list(&mut define.body);
@@ -20,13 +29,29 @@ fn list(nodes: &mut ListNode) {
     for node in &mut nodes.nodes {
         match node {
             Node::Action(action) => pipe(&mut action.pipe),
-            Node::If(block) | Node::With(block) | Node::Range(block) => branch(block),
-            Node::Template(call) => call.pipe.iter_mut().for_each(pipe),
+            Node::If(block) | Node::With(block) => branch(block),
+            Node::Range(block) => {
+                branch(block);
+                block.pipe.commands.push(command(block.pipe.pos, RANGED));
+            }
+            // The crate would hand its own dot on.
+            Node::Template(call) => match &mut call.pipe {
+                Some(given) => pipe(given),
+                none => {
+                    let (pos, decl) = (call.pos, Vec::new());
+                    let commands = vec![command(pos, NOTHING)];
+                    *none = Some(PipeNode { pos, decl, commands, is_assign: false });
+                }
+            },
             Node::List(inner) => list(inner),
             Node::Define(define) => list(&mut define.body),
             Node::Text(_) | Node::Break(_) | Node::Continue(_) => {}
         }
     }
+}
+
+fn command(pos: Pos, name: &str) -> CommandNode {
+    CommandNode { pos, args: vec![Expr::Identifier(pos, name.into())] }
 }
 
 fn branch(block: &mut BranchNode) {

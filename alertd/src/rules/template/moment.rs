@@ -4,9 +4,9 @@ use chrono::{DateTime, Datelike, NaiveDateTime, Timelike};
 use chrono_tz::Tz;
 use gotmpl::{TemplateError, Value};
 
-use super::data::{NEVER, record, text};
+use super::number;
+use super::record::{kind, record, text};
 use crate::model::sample::Timestamp;
-use crate::rules::template::number;
 
 type Outcome = Result<Value, TemplateError>;
 
@@ -40,30 +40,33 @@ const LAYOUT: &[(&str, &str)] = &[
     ("5", "%-S"),
 ];
 
+/// Go's zero time, 0001-01-01T00:00:00Z.
+pub(crate) const NEVER: Timestamp = Timestamp(-62_135_596_800_000);
+
 fn bad<T>(message: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError::Exec(message.into()))
 }
 
 /// A time as templates hold it, shown in `zone`.
-pub(super) fn time(at: Timestamp, zone: &str) -> Value {
+pub(crate) fn time(at: Timestamp, zone: &str) -> Value {
     record("Time", [("ms", Value::Int(at.0)), ("zone", text(zone))])
 }
 
 /// A length of time, in milliseconds.
-pub(super) fn duration(millis: i64) -> Value {
+pub(crate) fn duration(millis: i64) -> Value {
     record("Duration", [("ms", Value::Int(millis))])
 }
 
 /// Milliseconds of a time or of a duration.
-pub(super) fn millis(value: &Value) -> i64 {
+pub(crate) fn millis(value: &Value) -> i64 {
     match value.field("ms") {
         Some(Value::Int(millis)) => *millis,
         _ => 0,
     }
 }
 
-pub(super) fn is(value: &Value, kind: &str) -> bool {
-    super::data::kind(value) == Some(kind)
+pub(crate) fn is(value: &Value, kind: &str) -> bool {
+    self::kind(value) == Some(kind)
 }
 
 fn civil(value: &Value) -> DateTime<Tz> {
@@ -75,7 +78,7 @@ fn civil(value: &Value) -> DateTime<Tz> {
 }
 
 /// As Go prints a time.
-pub(super) fn print_time(value: &Value) -> String {
+pub(crate) fn print_time(value: &Value) -> String {
     let at = civil(value);
     let fraction = match millis(value).rem_euclid(1000) {
         0 => String::new(),
@@ -84,12 +87,12 @@ pub(super) fn print_time(value: &Value) -> String {
     at.format(&format!("%Y-%m-%d %H:%M:%S{fraction} %z %Z")).to_string()
 }
 
-pub(super) fn print_duration(value: &Value) -> String {
+pub(crate) fn print_duration(value: &Value) -> String {
     number::duration(millis(value) as f64 / 1000.0)
 }
 
 /// The time in another zone.
-pub(super) fn in_zone(name: &str, value: &Value) -> Outcome {
+pub(crate) fn in_zone(name: &str, value: &Value) -> Outcome {
     let name = if name.is_empty() { "UTC" } else { name };
     if name.parse::<Tz>().is_err() {
         return bad(format!("unknown time zone {name}"));
@@ -101,7 +104,7 @@ pub(super) fn in_zone(name: &str, value: &Value) -> Outcome {
 }
 
 /// By Go's layout, as in `2006-01-02 15:04`.
-pub(super) fn format(layout: &str, value: &Value) -> Outcome {
+pub(crate) fn format(layout: &str, value: &Value) -> Outcome {
     if !is(value, "Time") {
         return bad(format!("expected a time, found {}", value.type_name()));
     }
@@ -117,7 +120,7 @@ pub(super) fn format(layout: &str, value: &Value) -> Outcome {
 }
 
 /// The time of a text in Go's layout, read as UTC unless it says otherwise.
-pub(super) fn parse(layout: &str, given: &str) -> Outcome {
+pub(crate) fn parse(layout: &str, given: &str) -> Outcome {
     let pattern = pattern(layout, None).replace("\0%:z", "%#z").replace("\0%z", "%#z");
     let midnight = || format!("{pattern} %H:%M:%S");
     let given = if given.ends_with('Z') && pattern.ends_with("%#z") {
@@ -192,7 +195,7 @@ fn fraction(text: &str) -> Option<(usize, bool, &str)> {
     (ends && digits <= 9).then_some((digits, digit == '0', rest))
 }
 
-pub(super) fn time_member(value: &Value, name: &str, args: &[Value]) -> Outcome {
+pub(crate) fn time_member(value: &Value, name: &str, args: &[Value]) -> Outcome {
     let at = civil(value);
     let int = |number: i64| Ok(Value::Int(number));
     match (name, args) {
@@ -217,7 +220,10 @@ pub(super) fn time_member(value: &Value, name: &str, args: &[Value]) -> Outcome 
         ("Hour", []) => int(at.hour().into()),
         ("Minute", []) => int(at.minute().into()),
         ("Second", []) => int(at.second().into()),
-        _ => bad(format!("can't evaluate {name} of a time with {} arguments", args.len())),
+        _ => bad(format!(
+            "can't evaluate field {name} in type *time.Time with {} arguments",
+            args.len()
+        )),
     }
 }
 
@@ -229,7 +235,7 @@ fn moved(value: &Value, by: i64) -> Outcome {
     Ok(time(Timestamp(millis(value).saturating_add(by)), &zone))
 }
 
-pub(super) fn duration_member(value: &Value, name: &str, args: &[Value]) -> Outcome {
+pub(crate) fn duration_member(value: &Value, name: &str, args: &[Value]) -> Outcome {
     let millis = millis(value);
     let unit = |arg: &Value| match arg {
         Value::Int(nanos) => Some(nanos / 1_000_000),
@@ -252,7 +258,10 @@ pub(super) fn duration_member(value: &Value, name: &str, args: &[Value]) -> Outc
             let half = if millis < 0 { -(by / 2) } else { by / 2 };
             Ok(duration((millis + half) / by * by))
         }
-        _ => bad(format!("can't evaluate {name} of a duration with {} arguments", args.len())),
+        _ => bad(format!(
+            "can't evaluate field {name} in type time.Duration, {} arguments",
+            args.len()
+        )),
     }
 }
 
