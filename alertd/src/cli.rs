@@ -1,6 +1,7 @@
 //! The command line: one file a sub-command, each with its flags and its `run`.
 
 pub mod alerts;
+mod asked;
 pub mod backup;
 pub mod check;
 pub mod check_rules;
@@ -88,7 +89,7 @@ pub enum Test {
     Rules(test_rules::Args),
     /// Scripts in promqltest's format
     Promql(test_promql::Args),
-    /// Who Alertmanager's file tells of an alert
+    /// Who is told of an alert, by Alertmanager's file or alertd.yaml
     Routes(test_routes::Args),
 }
 

@@ -193,6 +193,21 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     Ok(Loaded { shown: masked::notifications(shown.into()), ..config.load(file)? })
 }
 
+/// Who is told of what by this file: alertd.yaml, or Alertmanager's. Nothing else of it is looked at.
+///
+/// # Errors
+/// When it is neither, or routes and receivers are not right.
+pub fn routing(file: &Path) -> Result<Notifications, Invalid> {
+    let text = yaml::read(file)?;
+    let keys: Map<String, Value> = yaml::parse(file, &text)?;
+    if keys.contains_key("route") {
+        return notifications::parse(file, &text);
+    }
+    let mut config: Config = yaml::parse(file, &text)?;
+    config.start_paths_at(file.parent().unwrap_or(Path::new("")));
+    config.notifications(file)
+}
+
 impl Config {
     /// Checks everything and reads what is named; `file` is only for messages.
     pub fn load(self, file: &Path) -> Result<Loaded, ConfigError> {
@@ -208,10 +223,7 @@ impl Config {
             paths.extend(found);
         }
         let groups = rules::load(&paths)?;
-        let mut notifications = match &self.notifications {
-            Some(path) => notifications::load(path)?.join(file, &self.receivers)?,
-            None => Notifications::bundled(file, &self.receivers)?,
-        };
+        let mut notifications = self.notifications(file)?;
         let issues = |receiver: &Receiver| receiver.additions.github_issue.is_some();
         if self.credential().is_none() && notifications.receivers.iter().any(issues) {
             let expected = "a credential, since a receiver has github_issue";
@@ -236,6 +248,14 @@ impl Config {
         };
         let (file, shown) = (file.to_owned(), String::new());
         Ok(Loaded { scrape, groups, notifications, config: self, file, shown, shown_notifications })
+    }
+
+    /// Alertmanager's file joined with `receivers`, or these alone.
+    fn notifications(&self, file: &Path) -> Result<Notifications, Invalid> {
+        match &self.notifications {
+            Some(path) => notifications::load(path)?.join(file, &self.receivers),
+            None => Notifications::bundled(file, &self.receivers),
+        }
     }
 
     fn check(&self, file: &Path) -> Result<(), Invalid> {
@@ -357,6 +377,28 @@ mod tests {
             let error = error(text);
             assert!(error.contains(want), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn routing_stands_in_either_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        let am = "{ route: { receiver: a }, receivers: [{ name: a }] }";
+        let am = write("am.yaml", am);
+        let own = "receivers: [{ name: a, github_issue: { repository: o/n } }]";
+        let joined = write("alertd.yaml", &format!("notifications: am.yaml\n{own}\n"));
+        let alone = write("own.yaml", own);
+        let kinds = |file: &Path| -> Vec<&'static str> {
+            routing(file).unwrap().integrations().iter().map(|one| one.kind).collect()
+        };
+        assert_eq!(kinds(&am), [""; 0]);
+        assert_eq!((kinds(&joined), kinds(&alone)), (vec!["github_issue"], vec!["github_issue"]));
+        let error = routing(&write("bad.yaml", "recievers: []")).unwrap_err().to_string();
+        assert!(error.contains("did you mean `receivers`?"), "{error}");
     }
 
     #[test]

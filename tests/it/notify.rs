@@ -8,6 +8,7 @@ mod formats;
 mod hostile;
 mod issues;
 mod mail;
+mod revoked;
 mod services;
 mod slack;
 mod types;

@@ -68,6 +68,9 @@ async fn load(file: &Path, insecure_listen: bool) -> Result<Loaded, ConfigError>
             Invalid::value(file, key, "files that can be used", causes(&error))
         })?;
     }
+    if let Some(heartbeat) = &loaded.config.heartbeat {
+        heartbeat.check_files(file)?;
+    }
     loaded.scrape.check_secrets(file)?;
     Ok(loaded)
 }

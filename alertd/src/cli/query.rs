@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use reqwest::Method;
 use serde::Deserialize;
 
+use super::asked::Asked;
+use crate::http_client::HttpClient;
 use crate::model::labels::Labels;
 
 /// A little more than the server's own limit, so that its answer is seen.
@@ -18,9 +21,8 @@ const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// 'sum(runner_health)'`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where alertd, or a Prometheus, listens
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9611")]
-    url: String,
+    #[command(flatten)]
+    asked: Asked,
     /// Evaluate at this time (RFC 3339 or Unix seconds) instead of now
     #[arg(long, value_name = "TIME", conflicts_with_all = ["start", "end", "step"])]
     time: Option<String>,
@@ -42,7 +44,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let base = args.url.trim_end_matches('/');
+    let base = args.asked.url.trim_end_matches('/');
     let (path, url) = match args.start {
         Some(_) => ("query_range", format!("{base}/api/v1/query_range")),
         None => ("query", format!("{base}/api/v1/query")),
@@ -53,8 +55,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     {
         form.extend(value.as_deref().map(|value| (name, value)));
     }
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-    let sent = client.get(&url).query(&form).send().await;
+    let client = HttpClient::new(args.asked.client()?);
+    let request = client.request(Method::GET, &url).await?.timeout(PATIENCE);
+    let sent = request.query(&form).send().await;
     let mut answer =
         sent.map_err(reqwest::Error::without_url).with_context(|| format!("cannot ask {url}"))?;
     let status = answer.status();

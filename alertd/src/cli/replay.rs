@@ -15,6 +15,7 @@ use pitcrew_exporter::config::duration;
 use serde::Serialize;
 
 use self::history::History;
+use super::asked::Asked;
 use crate::api::params::{parse_duration, parse_time};
 use crate::clock;
 use crate::model::labels::METRIC_NAME;
@@ -39,11 +40,10 @@ pub struct Args {
     /// Another set of rules to compare with; may be given again
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
-    /// Where alertd, or a Prometheus, listens
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9611")]
-    url: String,
+    #[command(flatten)]
+    asked: Asked,
     /// Read a data directory that no alertd uses, or a backup, instead
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "file"])]
     data_dir: Option<PathBuf>,
     /// How often groups are evaluated that do not say it
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::parse)]
@@ -93,7 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let history = match &args.data_dir {
         Some(folder) => History::folder(folder, now)?,
-        None => History::api(&args.url)?,
+        None => History::api(&args.asked.url, args.asked.client()?)?,
     };
     let plan = Plan {
         from,

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use crate::config;
 use crate::model::labels::Labels;
 use crate::model::matcher::MatchOp;
-use crate::route::config;
 use crate::route::matchers;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Alertmanager's file
+    /// Alertmanager's file, or alertd.yaml
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The alert's labels, as in severity=page
@@ -29,7 +29,7 @@ pub struct Args {
 
 /// Prints the receivers, separated by commas.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let config = config::load(&args.file)?;
+    let config = config::routing(&args.file)?;
     let mut pairs = Vec::new();
     for text in &args.labels {
         for matcher in matchers::parse(text).with_context(|| format!("label {text}"))? {

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod cases;
+mod difference;
 mod expect;
 mod junit;
 mod play;
@@ -26,8 +27,8 @@ pub struct Args {
     /// Write the outcome as JUnit's XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Accepted for promtool's sake: differences are always shown
-    #[arg(long, hide = true)]
+    /// Show of what differs only the difference, line by line
+    #[arg(long)]
     diff: bool,
     /// Unit-test files
     #[arg(required = true, value_name = "FILE")]
@@ -56,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut passed, mut failed) = (0, 0);
     let mut reports = Vec::new();
     for path in &args.files {
-        let report = one_file(path, run.as_ref());
+        let report = one_file(path, run.as_ref(), args.diff);
         for warning in &report.warnings {
             eprintln!("{}: warning: {warning}", path.display());
         }
@@ -85,7 +86,7 @@ impl Report {
     }
 }
 
-fn one_file(path: &Path, run: Option<&Regex>) -> Report {
+fn one_file(path: &Path, run: Option<&Regex>, diff: bool) -> Report {
     let mut report = Report::default();
     let tests: TestFile = match yaml::load(path) {
         Ok(tests) => tests,
@@ -123,7 +124,8 @@ fn one_file(path: &Path, run: Option<&Regex>) -> Report {
         };
         let outcomes = play::play(&tests, test, &groups, folder);
         report.passed += outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        report.tests.push((name, outcomes.into_iter().filter_map(Result::err).collect()));
+        let failed = outcomes.into_iter().filter_map(Result::err);
+        report.tests.push((name, failed.map(|failure| failure.text(diff)).collect()));
     }
     report
 }

@@ -120,6 +120,17 @@ impl HeartbeatConfig {
         self.http.start_paths_at(folder);
     }
 
+    /// Reads the files that it names, to find out whether they can be used.
+    ///
+    /// # Errors
+    /// As a beat would fail.
+    pub fn check_files(&self, file: &Path) -> Result<(), Invalid> {
+        let wrong = |key: &str, expected: &str, found| Invalid::value(file, key, expected, found);
+        self.url().map_err(|why| wrong("heartbeat.url_file", "a URL with http or https", why))?;
+        let http = self.http.check_files();
+        http.map_err(|error| wrong("heartbeat", "files that can be used", causes(&error)))
+    }
+
     fn url(&self) -> Result<Secret, String> {
         let url = match (&self.url, &self.url_file) {
             (Some(url), _) => url.clone(),

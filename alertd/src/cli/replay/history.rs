@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 
 use crate::backup::{self, folder};
+use crate::http_client::HttpClientConfig;
 use crate::model::querier::Querier;
 use crate::model::sample::Timestamp;
 use crate::remote::source::RemoteSource;
@@ -31,9 +32,10 @@ struct Copy(PathBuf);
 
 impl History {
     /// Must be called within the runtime.
-    pub(super) fn api(url: &str) -> anyhow::Result<History> {
+    pub(super) fn api(url: &str, http: HttpClientConfig) -> anyhow::Result<History> {
         let config: SourceConfig =
             serde_json::from_value(json!({ "url": url })).context("--url")?;
+        let config = SourceConfig { http, ..config };
         config.check(Path::new("--url"))?;
         let store = Arc::new(RemoteSource::new(&config, &mut Registry::default()));
         Ok(History { store, _copy: None })

@@ -1,7 +1,6 @@
 //! What a case expects against what there is.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::Duration;
 
 use pitcrew_exporter::config::duration;
@@ -10,6 +9,7 @@ use super::cases::{
     AlertCase, ExpectedAlert, ExpectedEnds, ExpectedNotification, ExpectedTold, ExprCase, Pairs,
     Status,
 };
+use super::difference::{Outcome, compare};
 use crate::cli::test_promql::notation;
 use crate::model::alert::AlertState;
 use crate::model::labels::{ALERT_NAME, Labels};
@@ -30,7 +30,7 @@ pub(super) struct Seen<'a> {
 
 impl Seen<'_> {
     /// One answer for each key of the case.
-    pub(super) fn check(&self, case: &AlertCase) -> Vec<Result<(), String>> {
+    pub(super) fn check(&self, case: &AlertCase) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         if case.exp_alerts.is_some() || !case.asks_more_than_promtool() {
             let expected = case.exp_alerts.as_deref().unwrap_or_default();
@@ -51,7 +51,7 @@ impl Seen<'_> {
         what: &str,
         state: AlertState,
         expected: &[ExpectedAlert],
-    ) -> Result<(), String> {
+    ) -> Outcome {
         let mut got: Vec<Shown> = Vec::new();
         for rule in self.groups.iter().flat_map(|group| group.status().rules) {
             let alive = rule.alerting.filter(|_| rule.name == case.alertname).into_iter();
@@ -73,7 +73,7 @@ impl Seen<'_> {
         compare(&title(what, case), expected == got, lines(&expected), lines(&got))
     }
 
-    fn ends(&self, case: &AlertCase, expected: &ExpectedEnds) -> Result<(), String> {
+    fn ends(&self, case: &AlertCase, expected: &ExpectedEnds) -> Outcome {
         let mine = |labels: &&Labels| labels.get(ALERT_NAME) == Some(case.alertname.as_str());
         let got = self.ended.iter().filter(|(labels, _)| mine(labels));
         let mut got: Vec<(Pairs, Duration)> =
@@ -110,7 +110,7 @@ pub(super) fn notifications(
     cases: &[&AlertCase],
     told: &[Notification],
     start: Timestamp,
-) -> Vec<Result<(), String>> {
+) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut seen: BTreeMap<&str, Timestamp> = BTreeMap::new();
     for case in cases {
@@ -136,14 +136,14 @@ pub(super) fn expression(
     context: &Context,
     start: Timestamp,
     fuzzy: bool,
-) -> Result<(), String> {
+) -> Outcome {
     let at = duration::format(case.eval_time);
     let title = format!("expression {:?} at {at}", case.expr);
     let wrong = |message: String| format!("{title}: {message}");
     let mut expected = Vec::new();
     for sample in case.exp_samples.iter().flatten() {
         if sample.histogram.is_some() {
-            return Err(wrong("native histograms are not supported".to_owned()));
+            return Err(wrong("native histograms are not supported".to_owned()).into());
         }
         let line = notation::line(&format!("{} _", labels_or_none(&sample.labels)));
         expected.push((line.map_err(wrong)?.labels, sample.value));
@@ -157,7 +157,7 @@ pub(super) fn expression(
         }
         Value::Scalar(sample) => vec![(Labels::empty(), sample.value)],
         Value::String(..) | Value::Matrix(_) => {
-            return Err(wrong("expected a vector or a scalar as its value".to_owned()));
+            return Err(wrong("expected a vector or a scalar as its value".to_owned()).into());
         }
     };
     expected.sort_by(|one, two| one.0.cmp(&two.0));
@@ -266,24 +266,6 @@ fn shown(labels: &Pairs) -> String {
     let pairs: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{{{}}}", pairs.join(", "))
-}
-
-/// What was expected and is not there with `-`, what is there and was not expected with `+`.
-fn compare(title: &str, same: bool, expected: Vec<String>, got: Vec<String>) -> Result<(), String> {
-    if same {
-        return Ok(());
-    }
-    let list = |sign: &str, lines: &[String], others: &[String]| {
-        let mut text = String::new();
-        for line in lines {
-            let sign = if others.contains(line) { " " } else { sign };
-            // Writing to a `String` cannot fail.
-            write!(text, "\n  {sign} {line}").expect("a string takes any text");
-        }
-        if text.is_empty() { " nothing".to_owned() } else { text }
-    };
-    let (want, have) = (list("-", &expected, &got), list("+", &got, &expected));
-    Err(format!("{title}:\n  expected:{want}\n  got:{have}"))
 }
 
 /// An empty label set may be written as nothing at all.

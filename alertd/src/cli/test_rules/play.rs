@@ -8,6 +8,7 @@ use std::time::Duration;
 use pitcrew_exporter::config::duration;
 
 use super::cases::{AlertCase, Test, TestFile};
+use super::difference::Outcome;
 use super::expect::{self, Seen};
 use super::told::Told;
 use crate::cli::test_promql::notation;
@@ -33,13 +34,13 @@ pub(super) fn play(
     test: &Test,
     groups: &[GroupSpec],
     folder: &Path,
-) -> Vec<Result<(), String>> {
+) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     match Player::new(file, test, groups, folder)
         .and_then(|mut player| player.run(file, test, &mut outcomes))
     {
         Ok(()) => {}
-        Err(fault) => outcomes.push(Err(fault)),
+        Err(fault) => outcomes.push(Err(fault.into())),
     }
     outcomes
 }
@@ -76,7 +77,7 @@ impl Player {
         let asks = |case: &AlertCase| case.exp_notifications.is_some();
         if told.is_none() && test.alert_rule_test.iter().any(asks) {
             return Err("exp_notifications: expected `notifications` with the name of \
-                Alertmanager's file beside it, found none"
+                Alertmanager's file or alertd.yaml beside it, found none"
                 .to_owned());
         }
         let limits = Limits { max_series: 5_000_000, ..Limits::default() };
@@ -106,7 +107,7 @@ impl Player {
         &mut self,
         file: &TestFile,
         test: &Test,
-        outcomes: &mut Vec<Result<(), String>>,
+        outcomes: &mut Vec<Outcome>,
     ) -> Result<(), String> {
         let mut cases: Vec<&AlertCase> = test.alert_rule_test.iter().collect();
         cases.sort_by_key(|case| case.eval_time);

@@ -24,7 +24,7 @@ fn report(tests: &str) -> Report {
     fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
     let path = folder.path().join("tests.yaml");
     fs::write(&path, tests).unwrap();
-    one_file(&path, None)
+    one_file(&path, None, false)
 }
 
 fn failures(report: &Report) -> Vec<String> {
@@ -130,7 +130,7 @@ fn a_rule_that_cannot_be_evaluated_fails_its_test() {
     let tests = "rule_files: [rules.yaml]\ntests: [{input_series: [{series: 'x{a=\"1\",b=\"1\"}', values: 1}, \
         {series: 'x{a=\"1\",b=\"2\"}', values: 1}], alert_rule_test: [{eval_time: 0m, alertname: A}]}]";
     fs::write(&path, tests).unwrap();
-    let report = one_file(&path, None);
+    let report = one_file(&path, None, false);
     assert!(failures(&report)[0].contains("at 0s: rule \"A\""), "{:?}", failures(&report));
 }
 
@@ -145,7 +145,7 @@ fn the_bundled_rules_pass_their_tests() {
     files.sort();
     assert!(files.len() >= 3);
     for file in files {
-        let report = one_file(&file, None);
+        let report = one_file(&file, None, false);
         assert_eq!(failures(&report), Vec::<String>::new(), "{}", file.display());
         assert!(report.passed > 0, "{}", file.display());
     }
@@ -177,7 +177,7 @@ groups:
          'down{{job=\"a\"}}', values: '0x11 1x5'}}\n  alert_rule_test:\n{cases}"
     );
     fs::write(&path, tests).unwrap();
-    one_file(&path, None)
+    one_file(&path, None, false)
 }
 
 #[test]
@@ -229,9 +229,9 @@ fn tests_are_chosen_by_name_and_reported_as_junit() {
         "rule_files: [none.yaml]\ntests: [{{name: one, {case}}}, {{name: two<, {wrong}}}, {{{case}}}]\n"
     );
     fs::write(&path, tests).unwrap();
-    let report = one_file(&path, Some(&Regex::new("on|nothing").unwrap()));
+    let report = one_file(&path, Some(&Regex::new("on|nothing").unwrap()), false);
     assert_eq!((report.passed, report.tests.len()), (1, 1));
-    let report = one_file(&path, None);
+    let report = one_file(&path, None, false);
     assert_eq!((report.passed, failures(&report).len(), report.warnings.len()), (2, 1, 1));
     let xml = junit::xml(&[("a.yaml".to_owned(), report)]);
     for want in [

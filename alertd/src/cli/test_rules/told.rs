@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config;
 use crate::db::notification_log::{Hashes, Lane, LogEntry};
 use crate::model::alert::Alert;
 use crate::model::causes::causes;
 use crate::model::sample::Timestamp;
 use crate::route::acknowledge::Acknowledgements;
-use crate::route::config;
 use crate::route::dispatch::{Dispatcher, Origin, Said};
 use crate::route::notification::Notification;
 use crate::route::silence::Silences;
@@ -25,9 +25,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Routing as Alertmanager's `file` has it, with nothing told yet.
+    /// Routing as Alertmanager's `file` or alertd.yaml has it, with nothing told yet.
     pub(super) fn load(file: &Path) -> Result<Told, String> {
-        let config = config::load(file).map_err(|error| causes(&error))?;
+        let config = config::routing(file).map_err(|error| causes(&error))?;
         let dispatcher = Dispatcher::new(Arc::new(config), 0);
         Ok(Told { dispatcher, log: BTreeMap::new(), notifications: Vec::new() })
     }
