@@ -18,7 +18,8 @@ fn slack(hook: &FakeWebhook) -> String {
     format!(
         "
 route: {{ receiver: team, group_by: [alertname], group_wait: 0s, group_interval: 300ms }}
-receivers: [ {{ name: team, slack_configs: [ {{ api_url: '{}', channel: '#ci', send_resolved: true }} ] }} ]
+receivers:
+  - {{ name: team, slack_configs: [ {{ api_url: '{}', channel: '#ci', send_resolved: true }} ] }}
 ",
         hook.url
     )
@@ -36,8 +37,7 @@ async fn a_revoked_webhook_is_told_by_the_second_path() {
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let second =
             format!("  - {{ name: second, webhook_configs: [ {{ url: '{}' }} ] }}\n", other.url);
-        let receivers = slack(&hook).replace("receivers: [ ", "receivers:\n  - ");
-        write("am.yaml", &format!("{}\n{second}", receivers.trim_end().trim_end_matches(']')));
+        write("am.yaml", &(slack(&hook) + &second));
         write(
             "rules.yaml",
             "groups: [ { name: g, interval: 1s, rules: [ { record: one, expr: vector(1) } ] } ]",
