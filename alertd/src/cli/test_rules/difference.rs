@@ -67,7 +67,7 @@ fn difference(expected: &[String], got: &[String]) -> String {
             let (start, end) = ends(want, other);
             start + end
         };
-        let best = extra.iter().map(|other| alike(other)).enumerate();
+        let best = extra.iter().map(alike).enumerate();
         let best = best.max_by_key(|(at, alike)| (*alike, std::cmp::Reverse(*at)));
         match best.filter(|(_, alike)| alike * 2 >= want.chars().count()) {
             Some((at, _)) => line("~", &marked(want, extra.remove(at))),
