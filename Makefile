@@ -29,6 +29,7 @@ sweep: peers programs ## the long form of the crash tests and of random queries
 	PITCREW_SWEEP=300 $(CARGO) test --locked -p pitcrew-tests --test it storm::killed -- --nocapture
 	PITCREW_SWEEP=100 $(CARGO) test --locked -p pitcrew-tests --test it webhooks::kills -- --nocapture
 	PITCREW_SWEEP=1 $(CARGO) test --locked -p pitcrew-exporter --lib plan::day -- --nocapture
+	PITCREW_SWEEP=1000000 $(CARGO) test --locked -p pitcrew-tests --test it storm::silences -- --nocapture
 	PITCREW_DIFFERENTIAL=$$RANDOM,$$RANDOM,25000 \
 		$(CARGO) test --locked -p pitcrew-tests --test it differential -- --nocapture
 	PITCREW_LEDGER=10000 $(CARGO) test --locked -p pitcrew-tests --test it queue_times -- --nocapture

@@ -3,6 +3,7 @@
 
 mod full;
 mod killed;
+mod silences;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
