@@ -121,3 +121,39 @@ async fn what_cannot_be_replayed_is_told() {
         assert!(done.err.contains(want), "{want}: {}", done.err);
     }
 }
+
+/// One that asks for credentials gets those of the file.
+#[tokio::test]
+async fn query_and_replay_say_who_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&path, mode).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    write("password", "hunter2\n");
+    let config = "data_dir: data
+web: { protect_loopback: true, users: { ann: { password_file: PASSWORD } } }
+";
+    let password = folder.path().join("password");
+    let config = write("alertd.yaml", &config.replace("PASSWORD", password.to_str().unwrap()));
+    let http = write("http.yaml", "basic_auth: { username: ann, password_file: password }\n");
+    let rules =
+        write("rules.yaml", "groups: [{ name: g, rules: [{ record: a, expr: vector(1) }] }]");
+    let address = free_address();
+    let arguments = ["run", "--config", &config, "--listen", &address];
+    let live = Live::ready(&alertd(), &arguments, &address, folder.path()).await;
+    for (ask, whole) in [
+        (vec!["query", "--url", &live.url, "1 + 1"], "2"),
+        (vec!["replay", "--url", &live.url, "--from", "5m", &rules], "g"),
+    ] {
+        let without = finish(&alertd(), &ask).await;
+        assert_eq!(without.code, Some(2), "{without:?}");
+        let with: Vec<&str> = [&ask[..], &["--http.config.file", &http]].concat();
+        let end = finish(&alertd(), &with).await;
+        assert_eq!(end.code, Some(0), "{end:?}");
+        assert!(end.out.contains(whole) && !end.out.contains("hunter2"), "{end:?}");
+    }
+}
