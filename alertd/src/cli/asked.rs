@@ -20,7 +20,7 @@ pub(super) struct Asked {
 
 /// The client's keys and no others.
 #[derive(Debug, Deserialize)]
-#[serde(remote = "Self")]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct Alone {
     #[serde(skip)]
     http: HttpClientConfig,

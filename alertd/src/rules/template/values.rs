@@ -222,7 +222,10 @@ fn compound(flags: &str, verb: char, value: &Value) -> String {
     let one = |value: &Value| match value {
         inner if is_compound(inner) => compound(flags, verb, inner),
         plain => {
-            let format = Value::String(format!("%{flags}{verb}").into());
+            // The crate quotes no text for `%#v`.
+            let quoted = matches!(plain, Value::String(_)) && verb == 'v' && flags.contains('#');
+            let format = if quoted { "%q".to_owned() } else { format!("%{flags}{verb}") };
+            let format = Value::String(format.into());
             printf(&[format, plain.clone()]).unwrap_or_default()
         }
     };
