@@ -227,7 +227,11 @@ fn values_as_in_promtool() {
         ),
         ("{{ printf \"%s\" (toTime 1643114203.5) }}", "2022-01-25 12:36:43.5 +0000 UTC"),
         ("{{ printf \"%T\" (toTime 0) }} {{ (toTime 0).IsZero }}", "*time.Time false"),
-        ("{{ (toDuration 90).Minutes }} {{ printf \"%v\" (toDuration 90) }}", "1.5 1m30s"),
+        (
+            "{{ (toDuration 90).Minutes }} {{ printf \"%v %d\" (toDuration 90) (toDuration 1) }}",
+            "1.5 1m30s 1000000000",
+        ),
+        ("{{ printf \"%f %g\" 1 2 }}", "%!f(int=1) %!g(int=2)"),
     ] {
         assert_eq!(expand(text), want, "{text}");
     }

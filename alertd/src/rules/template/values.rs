@@ -193,6 +193,10 @@ fn prepare_printf(args: &[Value]) -> Vec<Value> {
                 ('d' | 'c' | 'o' | 'q' | 'U', Some(float)) => {
                     Some(format!("%!{char}(float64={})", number::shortest(float)))
                 }
+                ('e' | 'E' | 'f' | 'F' | 'g' | 'G', None) => match args.get(at) {
+                    Some(Value::Int(int)) => Some(format!("%!{char}(int={int})")),
+                    _ => None,
+                },
                 _ => None,
             };
             match replaced {
@@ -231,6 +235,9 @@ fn compound(flags: &str, verb: char, value: &Value) -> String {
     };
     let (sharp, plus) = (flags.contains('#') && verb == 'v', flags.contains('+') && verb == 'v');
     let (pairs, kind) = match value {
+        length if moment::is(length, "Duration") && !matches!(verb, 'v' | 's' | 'q') => {
+            return one(&Value::Int(moment::millis(length).saturating_mul(1_000_000)));
+        }
         time if moment::is(time, "Time") || moment::is(time, "Duration") => {
             return one(&Value::String(print(time).into()));
         }
