@@ -327,7 +327,7 @@ fn parse_duration(text: &str) -> Outcome {
 /// What Go's escaping functions make of their arguments: the only text as it is, else all printed.
 fn joined(args: &[Value]) -> String {
     match args {
-        [one] => print(one),
+        [one] => shown(one),
         all => print_all(all),
     }
 }

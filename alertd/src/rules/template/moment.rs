@@ -201,8 +201,9 @@ pub(crate) fn time_member(value: &Value, name: &str, args: &[Value]) -> Outcome 
     match (name, args) {
         ("Format", [Value::String(layout)]) => format(layout, value),
         ("Sub", [other]) if is(other, "Time") => Ok(duration(millis(value) - millis(other))),
-        ("Add", [Value::Int(nanos)]) => moved(value, nanos / 1_000_000),
-        ("Add", [length]) if is(length, "Duration") => moved(value, millis(length)),
+        ("Add", [length]) if nanos(length).is_some() => {
+            moved(value, nanos(length).unwrap_or(0) / 1_000_000)
+        }
         ("After", [other]) if is(other, "Time") => Ok(Value::Bool(millis(value) > millis(other))),
         ("Before", [other]) if is(other, "Time") => Ok(Value::Bool(millis(value) < millis(other))),
         ("Equal", [other]) if is(other, "Time") => Ok(Value::Bool(millis(value) == millis(other))),
@@ -220,10 +221,25 @@ pub(crate) fn time_member(value: &Value, name: &str, args: &[Value]) -> Outcome 
         ("Hour", []) => int(at.hour().into()),
         ("Minute", []) => int(at.minute().into()),
         ("Second", []) => int(at.second().into()),
+        ("Nanosecond", []) => int(millis(value).rem_euclid(1000) * 1_000_000),
+        ("Location", []) => Ok(text(at.timezone().name())),
+        ("Truncate", [by]) if nanos(by).is_some_and(|by| by >= 1_000_000) => {
+            // From Go's zero time on, as whole days and shorter spans are from any midnight.
+            let by = nanos(by).unwrap_or(1_000_000) / 1_000_000;
+            moved(value, -(millis(value) - NEVER.0).rem_euclid(by))
+        }
         _ => bad(format!(
             "can't evaluate field {name} in type *time.Time with {} arguments",
             args.len()
         )),
+    }
+}
+
+/// Nanoseconds of a duration or of a plain number.
+fn nanos(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(nanos) => Some(*nanos),
+        other => is(other, "Duration").then(|| millis(other).saturating_mul(1_000_000)),
     }
 }
 
@@ -237,11 +253,7 @@ fn moved(value: &Value, by: i64) -> Outcome {
 
 pub(crate) fn duration_member(value: &Value, name: &str, args: &[Value]) -> Outcome {
     let millis = millis(value);
-    let unit = |arg: &Value| match arg {
-        Value::Int(nanos) => Some(nanos / 1_000_000),
-        other if is(other, "Duration") => Some(self::millis(other)),
-        _ => None,
-    };
+    let unit = |arg: &Value| nanos(arg).map(|nanos| nanos / 1_000_000);
     match (name, args) {
         ("String", []) => Ok(text(&print_duration(value))),
         ("Seconds", []) => Ok(Value::Float(millis as f64 / 1e3)),

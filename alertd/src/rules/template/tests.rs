@@ -231,6 +231,9 @@ fn values_as_in_promtool() {
             "{{ (toDuration 90).Minutes }} {{ printf \"%v %d\" (toDuration 90) (toDuration 1) }}",
             "1.5 1m30s 1000000000",
         ),
+        ("{{ (toTime 1643114203).Truncate 60000000000 }}", "2022-01-25 12:36:00 +0000 UTC"),
+        ("{{ (toTime 0.5).Nanosecond }} {{ (toTime 0).Location }}", "500000000 UTC"),
+        ("{{ html nil }}", "&lt;no value&gt;"),
         ("{{ printf \"%f %g\" 1 2 }}", "%!f(int=1) %!g(int=2)"),
     ] {
         assert_eq!(expand(text), want, "{text}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos};
 use gotmpl::{TemplateError, Value};
 
-use super::record::{OPEN, SAMPLE, fields, kind};
+use super::record::{ALERT, OPEN, SAMPLE, fields, kind};
 use super::{moment, number};
 
 /// Lists and maps within one another.
@@ -269,6 +269,7 @@ fn go_type(value: &Value) -> &'static str {
         Some("Time") => return "*time.Time",
         Some("Duration") => return "time.Duration",
         Some(OPEN) => return OPEN,
+        Some(ALERT) => return ALERT,
         Some(_) => return SAMPLE,
         None => {}
     }
