@@ -163,7 +163,7 @@ impl Engine {
                 undelivered: settings.undelivered.clone(),
             });
             let around = settings.around.clone();
-            let context = Context { around, has_past: false, ..Context::new(store) };
+            let context = Context { around, own: true, ..Context::new(store) };
             specs.push((own, Arc::new(context)));
         }
         let groups = specs.into_iter().map(|(spec, context)| {

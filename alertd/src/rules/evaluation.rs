@@ -103,7 +103,7 @@ impl Run<'_> {
     /// After the clock went back, the store shows what was then and takes nothing of what is now,
     /// until that time has come again: as blind as without a source.
     fn check_clock(&self, rule: &Rule) -> Result<(), Fault> {
-        match rule.newest.filter(|newest| self.at < *newest && self.context.has_past) {
+        match rule.newest.filter(|newest| self.at < *newest && !self.context.own) {
             None => Ok(()),
             Some(newest) => {
                 let newest = newest.rfc3339();
@@ -222,7 +222,7 @@ impl Run<'_> {
 
     /// What the rule's selectors match, looked at now and then while it yields nothing.
     fn look_for_matches(&self, rule: &mut Rule, yields: bool) -> Result<(), Fault> {
-        if yields || self.at < self.context.store_filled_at {
+        if yields || self.context.own || self.at < self.context.store_filled_at {
             rule.unmatched.clear();
             rule.looked_at = None;
             return Ok(());

@@ -31,8 +31,8 @@ pub struct Context {
     /// Until then the store may lack what it held before the restart, and an alert of the last run
     /// that is not found again is not taken for one that ended.
     pub store_filled_at: Timestamp,
-    /// Whether the store shows what was at an earlier time when it is asked for that.
-    pub has_past: bool,
+    /// For rules over what this program knows of itself: it has no past, and mostly there is nothing.
+    pub own: bool,
     /// The time after which a store that has been away holds again what rules look at; zero: it
     /// misses nothing.
     pub refill: Duration,
@@ -47,7 +47,7 @@ impl Context {
             around: Surroundings::default(),
             config: RulesConfig::default(),
             store_filled_at: Timestamp::default(),
-            has_past: true,
+            own: false,
             refill: Duration::ZERO,
         }
     }

@@ -89,7 +89,7 @@ pub fn group(config: &RulesConfig, shortest: Duration) -> Result<GroupSpec, Rule
             "RulesFailing",
             format!("{RULES} > 0"),
             config.source_down_after,
-            "{{ $value }} rules fail",
+            "{{ $value }} {{ if eq $value 1.0 }}rule fails{{ else }}rules fail{{ end }}",
             format!(
                 "Their alerts that fired are kept for {kept}, marked as not verified. {}",
                 error(RULES)

@@ -328,7 +328,7 @@ impl Own {
         });
         let spec = own::group(&bench.context.config, Duration::from_secs(30)).unwrap();
         let group = Group::new(spec, Duration::from_secs(60), Duration::ZERO);
-        Own { view, context: Context { has_past: false, ..Context::new(store) }, group }
+        Own { view, context: Context { own: true, ..Context::new(store) }, group }
     }
 
     fn look(&mut self, bench: &Bench, second: i64) -> Vec<String> {
@@ -359,6 +359,8 @@ fn what_this_program_cannot_see_is_an_alert_of_its_own() {
     put(&bench, 0, "y", 5.0);
     bench.evaluate(0);
     assert_eq!(own.look(&bench, 0), [""; 0]);
+    let blind = own.group.status().rules.iter().any(|rule| !rule.unmatched.is_empty());
+    assert!(!blind, "that nothing is wrong is no fault of its rules");
     assert_eq!(own.view.groups().len(), 1, "it is not shown while nothing is wrong");
     // The source is away: one alert, when that has lasted, whatever the number of rules.
     bench.store.down.store(true, Ordering::Relaxed);
