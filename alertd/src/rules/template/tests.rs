@@ -203,7 +203,7 @@ fn values_as_in_promtool() {
         ("{{ printf \"%#v\" $externalLabels }}", "map[string]string{\"site\":\"north\"}"),
         ("{{ printf \"%d\" $externalLabels }}", "map[%!d(string=site):%!d(string=north)]"),
         ("{{ printf \"%x\" $externalLabels }}", "map[73697465:6e6f727468]"),
-        ("{{ printf \"%q\" (args \"a\" 1) }}", "map[\"arg0\":\"a\" \"arg1\":'\\x01']"),
+        ("{{ printf \"%q\" (args \"a\" 65) }}", "map[\"arg0\":\"a\" \"arg1\":'A']"),
         (
             "{{ printf \"%s\" (args \"a\" 1 2.5) }}",
             "map[arg0:a arg1:%!s(int=1) arg2:%!s(float64=2.5)]",
