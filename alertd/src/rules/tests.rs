@@ -57,7 +57,7 @@ impl Running {
             time::sleep(Duration::from_millis(5)).await;
         }
         stop.cancel();
-        time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap();
+        time::timeout(Duration::from_secs(15), task).await.unwrap().unwrap();
     }
 
     fn instance(&self, name: &str) -> Option<Arc<AlertInstance>> {
@@ -261,7 +261,7 @@ async fn stopping_does_not_wait_for_a_long_rule() {
     let rules = format!("groups: [{{name: g, rules: [{rule}, {rule}]}}]");
     let db = Db::in_memory().unwrap();
     let mut running = engine(&rules, Arc::new(Slow), &db, |_| {});
-    // `run_until` allows 5 s for the stop; the two rules take 20 s each.
+    // `run_until` allows 15 s for the stop; the two rules take 20 s each.
     running.run_until(|_| true).await;
 }
 
