@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::scrape::config::size::Size;
 
-/// Neither may be set higher: each takes about a kilobyte of memory.
+/// Neither may be set higher: a silence takes about two kilobytes of memory.
 const MOST: usize = 1_000_000;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
