@@ -37,6 +37,8 @@ pub struct Plan {
     pub repositories: Option<u64>,
     /// Whether concurrency groups hold runs back.
     pub groups: bool,
+    /// Neither gates nor reruns: of those polls tell nothing once they are over.
+    pub plain: bool,
     pub start: f64,
 }
 
@@ -180,7 +182,7 @@ impl Traffic {
             _ => 1,
         };
         match self.random.u64(..100) {
-            0..8 => new.waiting = true,
+            0..8 => new.waiting = !self.plan.plain,
             8..12 => new.skipped = true,
             12..17 if self.plan.groups => {
                 new.repository = SERIAL.to_owned();
@@ -189,7 +191,7 @@ impl Traffic {
             17..45 => new.odd = Odd::ALL[self.random.usize(..Odd::ALL.len())],
             _ => {}
         }
-        new.waiting |= new.odd == Odd::QueuedAtGate;
+        new.waiting |= new.odd == Odd::QueuedAtGate && !self.plan.plain;
         new
     }
 
@@ -246,7 +248,7 @@ impl Traffic {
                 let Worker { id, token, busy, .. } = &mut self.runners[worker];
                 *busy = false;
                 sim.complete(*id, token, job, conclusion, now).expect("it works on that job");
-                if conclusion == "failure" && self.random.bool() {
+                if conclusion == "failure" && self.random.bool() && !self.plan.plain {
                     let after = self.random.u64(60..400);
                     self.later(after, Step::RerunFailed(run));
                 }
