@@ -16,6 +16,10 @@ webhooks() {
     echo "## Webhooks taken, and what they told restored"
     cargo run --quiet --release --locked -p pitcrew-tests --bin bench-webhooks
 }
+workflows() {
+    echo "## What GitHub told: rebuilding it, and a page of it"
+    cargo run --quiet --release --locked -p pitcrew-tests --bin bench-workflows
+}
 engine() {
     echo "## The metrics engine beside Prometheus"
     cargo run --quiet --release --locked -p pitcrew-tests --bin bench-engine
@@ -25,10 +29,10 @@ alerts() {
     cargo run --quiet --release --locked -p pitcrew-tests --bin bench-alerts
 }
 
-[ $# -gt 0 ] || set -- exporter redis webhooks engine alerts
+[ $# -gt 0 ] || set -- exporter redis webhooks workflows engine alerts
 for topic in "$@"; do
     case "$topic" in
-    exporter | redis | webhooks | engine | alerts) "$topic" ;;
+    exporter | redis | webhooks | workflows | engine | alerts) "$topic" ;;
     *) echo "no topic of that name: $topic" >&2; exit 2 ;;
     esac
 done

@@ -51,6 +51,7 @@ const BUNDLED: &[(&str, &str)] = &[
     ("rules/host.yaml", include_str!("../../rules/host.yaml")),
     ("rules/queue.yaml", include_str!("../../rules/queue.yaml")),
     ("rules/runner.yaml", include_str!("../../rules/runner.yaml")),
+    ("rules/workflows.yaml", include_str!("../../rules/workflows.yaml")),
 ];
 
 /// Groups that evaluate at once where an engine elsewhere does the work: what they wait for is its

@@ -6,6 +6,9 @@ pub const PAGES: &[(&str, &str)] = &[
     ("AlertFlapping", include_str!("../../runbooks/AlertFlapping.md")),
     ("DatasourceDown", include_str!("../../runbooks/DatasourceDown.md")),
     ("GithubBudgetLow", include_str!("../../runbooks/GithubBudgetLow.md")),
+    ("JobHangs", include_str!("../../runbooks/JobHangs.md")),
+    ("JobQueueTimeHigh", include_str!("../../runbooks/JobQueueTimeHigh.md")),
+    ("JobsWithoutRunner", include_str!("../../runbooks/JobsWithoutRunner.md")),
     ("NotificationsFailing", include_str!("../../runbooks/NotificationsFailing.md")),
     ("QueueConsumersDead", include_str!("../../runbooks/QueueConsumersDead.md")),
     ("QueueDeadLetters", include_str!("../../runbooks/QueueDeadLetters.md")),
@@ -26,6 +29,8 @@ pub const PAGES: &[(&str, &str)] = &[
     ),
     ("TargetDown", include_str!("../../runbooks/TargetDown.md")),
     ("Watchdog", include_str!("../../runbooks/Watchdog.md")),
+    ("WorkflowFailed", include_str!("../../runbooks/WorkflowFailed.md")),
+    ("WorkflowKeepsFailing", include_str!("../../runbooks/WorkflowKeepsFailing.md")),
 ];
 
 /// The page of an alert, by the name of its file: `RunnerOffline.md`.

@@ -83,6 +83,25 @@ async fn unit_tests_fail_under_both_when_the_rules_are_wrong() {
         ("queue.yaml", "queue.yaml", "> 3600", "> 3000"),
         ("queue.yaml", "queue.yaml", "{state=\"dead\"}", ""),
         ("queue.yaml", "queue.yaml", ">= 5", ">= 4"),
+        ("workflows.yaml", "workflows.yaml", "> 2 *", "> 2.2 *"),
+        ("workflows.yaml", "workflows.yaml", "> 2 *", "> 1.8 *"),
+        (
+            "workflows.yaml",
+            "workflows.yaml",
+            "          > repository_workflow:github_workflow_job_duration_seconds:p95_7d offset 1h\n",
+            "",
+        ),
+        ("workflows.yaml", "workflows.yaml", ">= 20", ">= 19"),
+        ("workflows.yaml", "workflows.yaml", "[30m])) >= 3", "[30m])) >= 2"),
+        ("workflows.yaml", "workflows.yaml", "for: 10m", "for: 9m"),
+        ("workflows.yaml", "workflows.yaml", "no_runner|offline", "no_runner|offline|gate"),
+        ("workflows.yaml", "workflows.yaml", "> 300", "> 360"),
+        ("workflows.yaml", "workflows.yaml", "> 300", ">= 300"),
+        ("workflows.yaml", "workflows.yaml", "all_busy|", "all_busy|suspected_zombie|"),
+        ("workflows.yaml", "workflows.yaml", "} >= 3", "} >= 4"),
+        ("workflows.yaml", "workflows.yaml", "> 0 < 3", "> 0 < 4"),
+        ("workflows.yaml", "workflows.yaml", "default|release", "default|release|other"),
+        ("workflows.yaml", "workflows.yaml", "> 6 * 3600", "> 7 * 3600"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let rules = fs::read_to_string(workspace().join("rules").join(of)).unwrap();

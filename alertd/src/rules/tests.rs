@@ -280,7 +280,13 @@ fn the_bundled_rules_load() {
             "RunnerHighCPU",
             "RunnerHighMemory",
             "RunnerOffline",
-            "RunnerPerformanceDegradation"
+            "RunnerPerformanceDegradation",
+            "RunnerPerformanceDegradation",
+            "JobsWithoutRunner",
+            "JobQueueTimeHigh",
+            "WorkflowKeepsFailing",
+            "WorkflowFailed",
+            "JobHangs",
         ]
     );
 }

@@ -184,9 +184,14 @@ impl Writer {
     }
 
     fn look_after(&mut self, now: Instant) {
+        let time = clock::unix_seconds();
+        let due = self.shared.look().state.is_due(time);
+        if due {
+            self.shared.change().state.settle(time);
+        }
         if now.duration_since(self.expired) >= EXPIRE_EVERY {
             self.expired = now;
-            self.shared.change().state.expire(clock::unix_seconds());
+            self.shared.change().state.expire(time);
         }
         let since = now.duration_since(self.snapshot);
         // So writing snapshots costs no more than writing events.

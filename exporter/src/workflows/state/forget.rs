@@ -41,8 +41,15 @@ impl State {
         self.held_runs.retain(|(_, key)| runs.contains_key(key));
     }
 
-    /// Takes the queue times that were held back until `now` as they are.
-    pub(super) fn settle(&mut self, now: f64) {
+    /// Whether [`State::settle`] has something to do.
+    pub fn is_due(&self, now: f64) -> bool {
+        let due = milliseconds(now);
+        self.held_jobs.first().is_some_and(|(at, _)| *at <= due)
+            || self.held_runs.first().is_some_and(|(at, _)| *at <= due)
+    }
+
+    /// Takes the queue times that were held back until `now` as they are. Events do the same.
+    pub fn settle(&mut self, now: f64) {
         let due = milliseconds(now);
         while let Some((at, id)) = self.held_jobs.first().copied().filter(|(at, _)| *at <= due) {
             self.held_jobs.remove(&(at, id));
