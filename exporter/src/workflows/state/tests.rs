@@ -440,3 +440,15 @@ fn minutes_of_own_runners_cost_what_their_class_costs() {
     assert_eq!(of("seconds", "hosted", true), Some(30.0));
     assert_eq!(of("cost", "hosted", true), None, "no price, no cost");
 }
+
+#[test]
+fn a_job_that_never_ends_is_seen_before_it_ends_and_not_as_waiting() {
+    let mut state = state(&[(T + 1.0, job(1, Status::Queued)), (T + 6.0, running(1, T + 5.0))]);
+    let oldest = "github_workflow_job_oldest_in_progress_timestamp_seconds\
+                  {repository=\"octo/app\",workflow=\"ci\"}";
+    assert_eq!(value(&state, oldest), Some(T + 5.0));
+    let page = page(&state, T + 60.0, &Fleet::default());
+    assert!(!page.iter().any(|(name, _)| name.starts_with("github_workflow_jobs_queued{")));
+    state.expire(T + 7.0 * 86_400.0);
+    assert_eq!((value(&state, oldest), odd(&state, Odd::EndUnknown)), (None, 1));
+}
