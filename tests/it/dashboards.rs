@@ -281,7 +281,7 @@ fn queues(series: Series<'_>) {
 }
 
 /// What an exporter tells that hears of GitHub's workflows.
-fn workflows(now: u64, series: &mut dyn FnMut(&str, &str, &[(&str, Shape)])) {
+fn workflows(now: u64, series: Series) {
     const WHERE: &str = r#"repository="o/r",labels="linux,self-hosted""#;
     const RUN: &str = r#"repository="o/r",workflow="ci""#;
     let always = |value: f64| move |_: f64| Some(value);

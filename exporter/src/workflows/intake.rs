@@ -103,7 +103,7 @@ impl Intake {
                     state.configure(Arc::clone(&settings));
                 }
                 Stored::Event(event) => {
-                    state.apply(&event);
+                    state.apply(event);
                     events += 1;
                 }
             }

@@ -68,7 +68,7 @@ pub struct Entry<'a> {
 pub enum Stored<'a> {
     /// At most once, and first.
     Snapshot(&'a str),
-    Event(Event),
+    Event(&'a Event),
 }
 
 /// What a snapshot made superfluous.
@@ -218,7 +218,7 @@ impl Log {
             let id: i64 = row.get(0).map_err(sqlite)?;
             let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).map_err(sqlite)?;
             let event = serde_json::from_str(text).map_err(|error| error.to_string());
-            let read = event.and_then(|event| each(Stored::Event(event)));
+            let read = event.and_then(|event| each(Stored::Event(&event)));
             read.map_err(|error| damaged(format!("event {id}: {error}")))?;
         }
         drop(rows);

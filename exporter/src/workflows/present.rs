@@ -86,7 +86,7 @@ fn fold<K: Ord + Copy>(groups: &mut BTreeMap<K, Group>, room: usize, other: impl
         return;
     }
     let mut all: Vec<(K, Group)> = std::mem::take(groups).into_iter().collect();
-    all.sort_by(|a, b| b.1.count.cmp(&a.1.count));
+    all.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
     for (at, (key, group)) in all.into_iter().enumerate() {
         let key = if at < room { key } else { other(&key) };
         groups.entry(key).or_default().merge(group);

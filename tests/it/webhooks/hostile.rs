@@ -43,7 +43,7 @@ async fn nothing_but_whole_signed_events_is_taken() {
     assert_eq!(send(stolen).await.0, 401);
     assert_eq!((refused(&live, "signature").await, refused(&live, "unsigned").await), (2.0, 1.0));
     // Truncated, and signed so.
-    let cut = &body[..body.len() / 2];
+    let (cut, _) = body.split_at(body.len() / 2);
     let (status, text) = send(hook.request("workflow_job", "a", cut)).await;
     assert!(status == 422 && text.contains("expected JSON: EOF"), "{status} {text}");
     // Wrongly typed.
@@ -94,7 +94,7 @@ async fn nothing_but_whole_signed_events_is_taken() {
 
     let page = live.text("/metrics").await;
     let log = live.log();
-    for secret in [SECRET, &tag, &of_another, &tag[7..]] {
+    for secret in [SECRET, &tag, &of_another, tag.trim_start_matches("sha256=")] {
         assert!(!page.contains(secret) && !log.contains(secret), "{secret} is told");
     }
 }

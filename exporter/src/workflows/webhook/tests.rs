@@ -56,7 +56,13 @@ fn the_published_signature_fits() {
     assert_eq!(sign(b"Hello, World!"), published);
     assert_eq!(tag(published).map(|tag| tag[..2].to_vec()), Some(vec![0x75, 0x71]));
     assert_eq!(tag(&published.to_uppercase().replace("SHA256", "sha256")), tag(published));
-    for wrong in ["", "sha256=", "sha1=757107ea", &published[..70], &published.replace('7', "x")] {
+    for wrong in [
+        "",
+        "sha256=",
+        "sha1=757107ea",
+        published.strip_suffix('7').unwrap(),
+        &published.replace('7', "x"),
+    ] {
         assert_eq!(tag(wrong), None, "{wrong}");
     }
 }
@@ -106,7 +112,7 @@ async fn what_is_refused_is_counted_by_reason() {
         (without("x-hub-signature-256"), Body::from(BODY), 401, "unsigned"),
         (with("x-hub-signature-256", &forged), BODY.into(), 401, "signature"),
         (with("x-hub-signature-256", "sha256=00"), BODY.into(), 401, "signature"),
-        (signed(body, "d"), Body::from(&BODY[..90]), 401, "signature"),
+        (signed(body, "d"), Body::from(BODY.strip_suffix('}').unwrap()), 401, "signature"),
         (with("content-length", &large), Body::empty(), 413, "too_large"),
         (signed(body, "d"), chunks, 413, "too_large"),
         (signed(body, "d"), broken(), 400, "incomplete"),
