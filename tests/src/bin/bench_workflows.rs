@@ -139,7 +139,7 @@ fn fleet() -> Result<Fleet> {
         let labels: Vec<_> =
             labels.iter().map(|(a, b)| serde_json::json!({ "name": format!("{a}{b}") })).collect();
         let runner = serde_json::json!({
-            "id": at, "name": format!("runner-{at}"), "status": "online", "busy": at % 3 == 0,
+            "id": at, "name": format!("runner-{at}"), "status": "online", "busy": at.is_multiple_of(3),
             "labels": labels,
         });
         Ok(serde_json::from_value(runner)?)
