@@ -51,8 +51,11 @@ const RUNNING: Desc =
         .with_labels(&["name", "repository"]);
 const REGISTERED: Desc = Desc::gauge("gha_registered_runners", "Compatibility: runners.")
     .with_labels(&["name", "repository", "organization", "enterprise"]);
-const BUSY: Desc = Desc { name: "gha_busy_runners", ..REGISTERED };
-const IDLE: Desc = Desc { name: "gha_idle_runners", ..REGISTERED };
+const BUSY: Desc = Desc::gauge("gha_busy_runners", "Compatibility: runners that run a job.")
+    .with_labels(REGISTERED.labels);
+const IDLE: Desc =
+    Desc::gauge("gha_idle_runners", "Compatibility: runners that are online and run no job.")
+        .with_labels(REGISTERED.labels);
 const STARTED: Desc = Desc::counter("gha_started_jobs_total", "Compatibility: jobs that began.")
     .with_labels(&["name", "repository"]);
 const COMPLETED: Desc =
@@ -76,8 +79,12 @@ const JOB_RUN: Desc = Desc::histogram(
 const JOBS_QUEUED: Desc =
     Desc::counter("github_workflow_jobs_queued_total", "Compatibility: jobs that were created.")
         .with_labels(&["repository_full_name", "runs_on"]);
-const JOBS_STARTED: Desc = Desc { name: "github_workflow_jobs_started_total", ..JOBS_QUEUED };
-const JOBS_COMPLETED: Desc = Desc { name: "github_workflow_jobs_completed_total", ..JOBS_QUEUED };
+const JOBS_STARTED: Desc =
+    Desc::counter("github_workflow_jobs_started_total", "Compatibility: jobs that a runner took.")
+        .with_labels(JOBS_QUEUED.labels);
+const JOBS_COMPLETED: Desc =
+    Desc::counter("github_workflow_jobs_completed_total", "Compatibility: jobs that ended.")
+        .with_labels(JOBS_QUEUED.labels);
 const JOB_CONCLUSIONS: Desc =
     Desc::counter("github_workflow_job_conclusions_total", "Compatibility: jobs that ended.")
         .with_labels(&["repository_full_name", "workflow_name", "job_conclusion"]);

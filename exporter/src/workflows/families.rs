@@ -46,6 +46,12 @@ const JOB_DURATION: Desc = Desc::histogram(
 )
 .with_labels(&["repository", "workflow", "conclusion"]);
 
+const NAMED_JOBS: Desc = Desc::histogram(
+    "github_workflow_named_job_duration_seconds",
+    "Time from start to end of jobs whose names `github.metrics.jobs` lists.",
+)
+.with_labels(&["repository", "workflow", "job_name"]);
+
 const JOB_CONCLUSION: Desc = Desc::counter(
     "github_workflow_job_conclusion_total",
     "Jobs that ended, also those that never ran.",
@@ -152,6 +158,7 @@ pub(crate) const DESCS: &[Desc] = &[
     IN_PROGRESS,
     OLDEST_IN_PROGRESS,
     JOB_DURATION,
+    NAMED_JOBS,
     JOB_CONCLUSION,
     RUNS,
     RUN_QUEUE,
@@ -179,6 +186,7 @@ impl State {
         histograms(out, &JOB_QUEUE, &counts.job_queue, &QUEUE_BOUNDS);
         now_families(&present, out);
         histograms(out, &JOB_DURATION, &counts.job_duration, &DURATION_BOUNDS);
+        histograms(out, &NAMED_JOBS, &counts.named_jobs, &DURATION_BOUNDS);
         totals(out, &JOB_CONCLUSION, &counts.job_conclusions, |count| Some(*count as f64));
         histograms(out, &RUN_QUEUE, &counts.run_queue, &QUEUE_BOUNDS);
         histograms(out, &RUN_DURATION, &counts.run_duration, &DURATION_BOUNDS);
@@ -261,10 +269,11 @@ pub(super) fn totals<V: Default>(
 }
 
 /// How often each family that is counted up had no room.
-fn folded(counts: &Counts) -> [(&'static Desc, u64); 10] {
+fn folded(counts: &Counts) -> [(&'static Desc, u64); 11] {
     [
         (&JOB_QUEUE, counts.job_queue.folded),
         (&JOB_DURATION, counts.job_duration.folded),
+        (&NAMED_JOBS, counts.named_jobs.folded),
         (&JOB_CONCLUSION, counts.job_conclusions.folded),
         (&RUN_QUEUE, counts.run_queue.folded),
         (&RUN_DURATION, counts.run_duration.folded),

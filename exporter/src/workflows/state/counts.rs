@@ -42,6 +42,9 @@ impl Share {
 // With the entries for `other`, which keep labels of closed sets, these stay below the whole.
 const JOB_QUEUE: Share = Share::new(190, QUEUE_BOUNDS.len() + 3);
 const JOB_DURATION: Share = Share::new(140, DURATION_BOUNDS.len() + 3);
+/// Jobs that have a duration of their own take theirs from the share of all jobs.
+const NAMED_JOBS: Share = Share::new(60, DURATION_BOUNDS.len() + 3);
+const JOB_DURATION_BESIDE: Share = Share::new(80, DURATION_BOUNDS.len() + 3);
 const RUN_DURATION: Share = Share::new(140, DURATION_BOUNDS.len() + 3);
 const RUN_QUEUE: Share = Share::new(70, QUEUE_BOUNDS.len() + 3);
 const RUN_CONCLUSIONS: Share = Share::new(70, 1);
@@ -62,6 +65,8 @@ pub(in crate::workflows) struct Counts {
     pub(in crate::workflows) job_queue: Tally<Histogram>,
     /// By repository, workflow and conclusion.
     pub(in crate::workflows) job_duration: Tally<Histogram>,
+    /// By repository, workflow and job, for those that are named in the settings.
+    pub(in crate::workflows) named_jobs: Tally<Histogram>,
     /// By repository.
     pub(in crate::workflows) run_queue: Tally<Histogram>,
     /// By repository and workflow.
@@ -155,8 +160,14 @@ impl Counts {
         *self.job_conclusions.at(&key, 1, JOB_CONCLUSIONS.room(settings), now) += 1;
         self.moves(life, settings, now).completed += 1;
         let Some(seconds) = self.checked(life.duration()) else { return };
-        let histogram = self.job_duration.at(&key, 0, JOB_DURATION.room(settings), now);
+        let share = if settings.jobs.is_empty() { JOB_DURATION } else { JOB_DURATION_BESIDE };
+        let histogram = self.job_duration.at(&key, 0, share.room(settings), now);
         histogram.observe(&DURATION_BOUNDS, seconds);
+        if let Some(name) = settings.job(&life.job.name) {
+            let key = [repository, &life.workflow, &name];
+            let histogram = self.named_jobs.at(&key, 0, NAMED_JOBS.room(settings), now);
+            histogram.observe(&DURATION_BOUNDS, seconds);
+        }
         let hosted = waiting::is_hosted(&life.job);
         let price = settings.price(&life.job.labels);
         let unnamed = if hosted { "hosted" } else { "self_hosted" };
@@ -263,6 +274,7 @@ impl Counts {
     pub(super) fn expire(&mut self, before: f64) {
         self.job_queue.expire(before);
         self.job_duration.expire(before);
+        self.named_jobs.expire(before);
         self.run_queue.expire(before);
         self.run_duration.expire(before);
         self.run_conclusions.expire(before);

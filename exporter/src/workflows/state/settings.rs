@@ -26,6 +26,8 @@ pub struct Settings {
     pub repositories: Vec<String>,
     pub workflows: Vec<String>,
     pub labels: Vec<String>,
+    /// Patterns of normalised job names with a duration of their own. Empty: none.
+    pub jobs: Vec<String>,
     /// Default branches, where GitHub does not say which one it is.
     pub default_branches: Vec<String>,
     /// Patterns of branches and tags that are released from.
@@ -69,6 +71,7 @@ impl Default for Settings {
             repositories: Vec::new(),
             workflows: Vec::new(),
             labels: Vec::new(),
+            jobs: Vec::new(),
             default_branches: list(&["main", "master"]),
             release_branches: list(&["release/*", "releases/*", "release-*", "hotfix/*", "v?*.*"]),
             prices: Vec::new(),
@@ -94,6 +97,7 @@ impl Settings {
             ("repositories", &self.repositories),
             ("workflows", &self.workflows),
             ("labels", &self.labels),
+            ("jobs", &self.jobs),
             ("default_branches", &self.default_branches),
             ("release_branches", &self.release_branches),
         ] {
@@ -132,6 +136,13 @@ impl Settings {
         allow(&self.labels, normalise::labels(labels))
     }
 
+    /// The job's name without what its matrix adds, if its duration is counted by it.
+    pub(in crate::workflows) fn job(&self, name: &str) -> Option<String> {
+        let name = normalise::job(name);
+        let listed = self.jobs.iter().any(|pattern| glob::matches(pattern, &name));
+        listed.then_some(name)
+    }
+
     /// The class of runners that these labels ask for, and what a minute costs there.
     pub(in crate::workflows) fn price(&self, labels: &[String]) -> Option<&Price> {
         let has = |name: &String| labels.iter().any(|label| label.eq_ignore_ascii_case(name));
@@ -166,6 +177,7 @@ mod tests {
     fn good_settings() {
         assert_eq!(checked("").unwrap(), Settings::default());
         let text = "{max_series: 5000, idle: 30d, repositories: ['octo/*'], labels: ['*gpu*'], \
+                    jobs: ['build*'], \
                     prices: [{class: gpu, labels: [gpu], per_minute: 0.05}, \
                     {class: rest, labels: [], per_minute: 0}], \
                     compatibility: [github_runner, gha, github_workflow_job]}";
@@ -174,6 +186,8 @@ mod tests {
         assert_eq!(settings.repository("evil/a"), OTHER);
         assert_eq!(settings.labels(&["Linux".into(), "GPU".into()]), "gpu,linux");
         assert_eq!(settings.labels(&["Linux".into()]), OTHER);
+        assert_eq!(settings.job("build (ubuntu, 3.12)").as_deref(), Some("build"));
+        assert_eq!((settings.job("test"), Settings::default().job("build")), (None, None));
         let class = |label: &str| settings.price(&[label.to_owned()]).unwrap().class.clone();
         assert_eq!((class("GPU"), class("x")), ("gpu".to_owned(), "rest".to_owned()));
         assert!(settings.speaks(Compatibility::Gha));

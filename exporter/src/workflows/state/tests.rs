@@ -442,6 +442,22 @@ fn minutes_of_own_runners_cost_what_their_class_costs() {
 }
 
 #[test]
+fn named_jobs_have_durations_of_their_own_whatever_their_matrix() {
+    let mut state = State::default();
+    let jobs = vec!["build*".to_owned()];
+    state.configure(Arc::new(Settings { jobs, ..Settings::default() }));
+    for (id, name) in [(1, "build (a, 1)"), (2, "build (b, 2)"), (3, "lint")] {
+        let job = Job { name: name.to_owned(), ..ended(id, T, T + 30.0, "success") };
+        state.apply(&told(T + 30.0, What::Job(job)));
+    }
+    let of = |name: &str| {
+        let labels = format!("repository=\"octo/app\",workflow=\"ci\",job_name=\"{name}\"");
+        value(&state, &format!("github_workflow_named_job_duration_seconds_sum{{{labels}}}"))
+    };
+    assert_eq!((of("build"), of("lint")), (Some(60.0), None));
+}
+
+#[test]
 fn a_job_that_never_ends_is_seen_before_it_ends_and_not_as_waiting() {
     let mut state = state(&[(T + 1.0, job(1, Status::Queued)), (T + 6.0, running(1, T + 5.0))]);
     let oldest = "github_workflow_job_oldest_in_progress_timestamp_seconds\
