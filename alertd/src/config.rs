@@ -33,6 +33,9 @@ use crate::scrape::config::{GlobalConfig, ScrapeConfig, Settings};
 /// Where alertd listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9611";
 
+/// Where one host watches itself: short, since there is nothing to spare.
+const OWN_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Less would hold little beside the log of the newest samples.
 const MIN_RETENTION_SIZE: u64 = 1 << 30;
 
@@ -173,6 +176,10 @@ pub struct Overrides {
     /// Where state is kept, instead of the file's
     #[arg(long, value_name = "DIR", env = "PITCREW_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Address of the exporter in this process: what the file leaves out of scraping and rules is
+    /// as without a file.
+    #[arg(skip)]
+    pub exporter: Option<String>,
 }
 
 /// Reads alertd.yaml and every file that it names; relative paths begin at its folder, those of
@@ -190,7 +197,18 @@ pub fn load(file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         config.data_dir.clone_from(data_dir);
         shown.insert("data_dir".to_owned(), data_dir.to_string_lossy().into());
     }
-    Ok(Loaded { shown: masked::notifications(shown.into()), ..config.load(file)? })
+    let left_out = |key: &str| !shown.contains_key(key);
+    let mut bundled = false;
+    if let Some(exporter) = &overrides.exporter {
+        let (scrapes, times) = (left_out("scrape_configs"), left_out("global"));
+        config.watch_host(exporter, scrapes, times)?;
+        bundled = left_out("rule_files");
+    }
+    let mut loaded = config.load(file)?;
+    if bundled {
+        loaded.groups = crate::rules::bundled()?;
+    }
+    Ok(Loaded { shown: masked::notifications(shown.into()), ..loaded })
 }
 
 /// Who is told of what by this file: alertd.yaml, or Alertmanager's. Nothing else of it is looked at.
@@ -209,6 +227,31 @@ pub fn routing(file: &Path) -> Result<Notifications, Invalid> {
 }
 
 impl Config {
+    /// Scrapes the exporter at this address, and alertd itself where its port is known beforehand
+    /// (`scrapes`), in short intervals (`times`).
+    pub fn watch_host(
+        &mut self,
+        exporter: &str,
+        scrapes: bool,
+        times: bool,
+    ) -> Result<(), Invalid> {
+        let job = |name: &str, target: &str| -> Result<ScrapeConfig, Invalid> {
+            let text = format!("{{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}");
+            yaml::parse(Path::new("built-in configuration"), &text)
+        };
+        if scrapes {
+            self.scrape_configs = vec![job("pitcrew-exporter", exporter)?];
+            if !self.listen.ends_with(":0") && self.listen.starts_with("127.") {
+                self.scrape_configs.push(job("pitcrew-alertd", &self.listen)?);
+            }
+        }
+        if times {
+            self.global.scrape_interval = OWN_INTERVAL;
+            self.global.evaluation_interval = OWN_INTERVAL;
+        }
+        Ok(())
+    }
+
     /// Checks everything and reads what is named; `file` is only for messages.
     pub fn load(self, file: &Path) -> Result<Loaded, ConfigError> {
         self.check(file)?;
@@ -433,7 +476,7 @@ receivers:
         let loaded = load(&file, &Overrides::default()).unwrap();
         assert_eq!(loaded.config.data_dir, folder.path().join("data"));
         let listen = Some("127.0.0.1:1".to_owned());
-        let overrides = Overrides { listen, data_dir: Some("here".into()) };
+        let overrides = Overrides { listen, data_dir: Some("here".into()), exporter: None };
         let config = load(&file, &overrides).unwrap().config;
         assert_eq!((&*config.listen, config.data_dir), ("127.0.0.1:1", PathBuf::from("here")));
     }

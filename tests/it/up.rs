@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pitcrew_exporter::clock;
+use pitcrew_tests::fake_github::secret_file;
 use pitcrew_tests::fake_target::FakeTarget;
 use pitcrew_tests::live::{Live, PATIENCE, finish};
 use pitcrew_tests::process::free_address;
@@ -159,6 +160,33 @@ async fn what_targets_say_stays_text() {
     for tag in ["<script", "<img", "javascript:"] {
         assert!(!page.contains(tag), "{tag}: {page}");
     }
+}
+
+/// What a file leaves out is as without a file, after a reload too.
+#[tokio::test]
+async fn a_file_that_names_a_secret_alone_changes_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, config) = (free_address(), folder.path().join("alertd.yaml"));
+    secret_file(folder.path(), "secret", "from the webhook's settings");
+    let text = format!(
+        "{{ listen: '{address}', data_dir: data, github: {{ webhook_secret_file: '{}/secret' }} }}",
+        folder.path().display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let arguments = ["up", "--config", config.to_str().unwrap()];
+    let live = Live::start(&programs::alertd(), &arguments, &address, folder.path());
+    wait::until(PATIENCE, "host, node metrics and query", async || answers(&live).await).await;
+    let groups = async || live.text("/api/v1/rules").await.matches("\"evaluationTime\"").count();
+    let before = groups().await;
+    assert!(before > 10, "{before} rules and groups");
+    const LOADED: &str = "pitcrew_alertd_config_last_reload_success_timestamp_seconds";
+    let loaded = live.metric(LOADED).await.unwrap();
+    live.signal(Signal::HUP);
+    let reloaded = async || live.metric(LOADED).await > Some(loaded);
+    wait::until(PATIENCE, "a reload", reloaded).await;
+    let as_before = async || groups().await == before && answers(&live).await;
+    wait::until(PATIENCE, "the same rules and targets", as_before).await;
+    assert_eq!(live.end(Signal::TERM).await.0, Some(0));
 }
 
 #[tokio::test]

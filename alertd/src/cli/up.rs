@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
-use pitcrew_exporter::config::{self as exporter, duration, state_dir, yaml};
+use pitcrew_exporter::config::{self as exporter, duration, state_dir};
 use pitcrew_exporter::server::{self, Bound, WebConfig};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -17,17 +16,15 @@ use crate::app::{self, App, Source, Start};
 use crate::config::{self, Config, DEFAULT_LISTEN, Loaded, Overrides};
 use crate::route::config::Notifications;
 use crate::rules;
-use crate::scrape::config::{ScrapeConfig, Settings};
+use crate::scrape::config::Settings;
 
-/// Short, since there is one host and nothing to spare.
-const INTERVAL: Duration = Duration::from_secs(15);
 /// The name under which messages about the built-in configuration go.
 const BUILT_IN: &str = "built-in configuration";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// alertd.yaml in place of the built-in configuration; `github` in it may have the exporter's keys
-    /// too (webhook_secret_file, scopes), and `scrape_configs` should name the exporter
+    /// alertd.yaml; without `scrape_configs` this host is scraped, without `rule_files` the bundled
+    /// rules count, and `github` may have the exporter's keys too (webhook_secret_file, scopes)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port of the page and the API; default: the file's, or 127.0.0.1:9611
@@ -47,7 +44,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let exporter_url = bound.local_addr().to_string();
     let usual = exporter_url == exporter::DEFAULT_LISTEN;
     let why = if usual { "" } else { " (port 9610 is taken)" };
-    let overrides = Overrides { listen: args.listen, data_dir: args.data_dir };
+    let exporter = Some(exporter_url.clone());
+    let overrides = Overrides { listen: args.listen, data_dir: args.data_dir, exporter };
     let (loaded, source) = match args.config {
         Some(file) => (config::load(&file, &overrides)?, Source::File(file, overrides)),
         None => {
@@ -98,22 +96,9 @@ async fn exporter_address() -> anyhow::Result<Bound> {
 
 fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loaded> {
     let file = Path::new(BUILT_IN);
-    let job = |name: &str, target: &str| -> anyhow::Result<ScrapeConfig> {
-        let text = format!("{{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}");
-        Ok(yaml::parse(file, &text)?)
-    };
-    let mut config = Config {
-        listen: listen.to_owned(),
-        data_dir: data_dir.to_owned(),
-        scrape_configs: vec![job("pitcrew-exporter", exporter)?],
-        ..Config::default()
-    };
-    // alertd watches itself too, where its port is known beforehand.
-    if !listen.ends_with(":0") && listen.starts_with("127.") {
-        config.scrape_configs.push(job("pitcrew-alertd", listen)?);
-    }
-    config.global.scrape_interval = INTERVAL;
-    config.global.evaluation_interval = INTERVAL;
+    let mut config =
+        Config { listen: listen.to_owned(), data_dir: data_dir.to_owned(), ..Config::default() };
+    config.watch_host(exporter, true, true)?;
     let scrape = Settings::new(config.global.clone(), config.scrape_configs.clone(), file)?;
     let jobs = config.scrape_configs.iter().map(|job| {
         let targets: Vec<_> = job.static_configs.iter().map(|group| &group.targets).collect();
@@ -124,8 +109,8 @@ fn built_in(listen: &str, data_dir: &Path, exporter: &str) -> anyhow::Result<Loa
         "listen": listen,
         "data_dir": data_dir.to_string_lossy(),
         "global": {
-            "scrape_interval": duration::format(INTERVAL),
-            "evaluation_interval": duration::format(INTERVAL),
+            "scrape_interval": duration::format(config.global.scrape_interval),
+            "evaluation_interval": duration::format(config.global.evaluation_interval),
         },
         "scrape_configs": jobs.collect::<Vec<_>>(),
     }));
