@@ -120,6 +120,8 @@ impl Writer {
                 self.events += entry.events.len();
             }
         }
+        // Who has an answer finds it counted.
+        self.measure();
         let mut new = added.as_ref().map(|new| new.iter().copied()).map_err(|refused| *refused);
         let mut next = || match &mut new {
             Ok(new) => Ok(new.next().unwrap_or(true)),
@@ -141,7 +143,6 @@ impl Writer {
                 }
             }
         }
-        self.measure();
     }
 
     fn drop_old_news(&self, orders: &mut [Order]) {
